@@ -1,1 +1,11 @@
-//! Placeholder while the workspace is laid out.
+//! What Raftdeck's node and console must agree on, and nothing else.
+//!
+//! - [`ids`]: typed ids and the conversions from bare numbers of the wire;
+//! - [`wire`]: the generated messages of `proto/`, the only contract between processes;
+//! - [`cluster`]: the cluster file that every binary reads;
+//! - [`client`]: channels, and the client that follows the leader.
+
+pub mod client;
+pub mod cluster;
+pub mod ids;
+pub mod wire;

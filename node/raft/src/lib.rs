@@ -1,1 +1,5 @@
-//! Placeholder while the workspace is laid out.
+//! The consensus core.
+
+mod ids;
+
+pub use ids::{GroupId, Index, NodeId, Term};
