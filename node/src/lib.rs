@@ -1,1 +1,4 @@
-//! Placeholder while the workspace is laid out.
+//! A node of Raftdeck.
+
+pub mod replica;
+pub mod storage;
