@@ -142,6 +142,16 @@ fn an_attempt_that_takes_too_long_ends_although_its_worker_is_alive() {
 }
 
 #[test]
+fn of_timeout_and_expiry_the_first_is_the_reason_and_the_timeout_if_they_meet() {
+    for (timeout_ms, reason) in [(29_999, "timed_out"), (30_000, "timed_out"), (30_001, "lease_expired")] {
+        let mut desk = Desk::new();
+        let lease = desk.running(NewJob { timeout_ms: Some(timeout_ms), ..job() });
+        desk.wait(90_000).tick();
+        assert_eq!(desk.story(lease.job), ["submitted", "claimed", reason]);
+    }
+}
+
+#[test]
 fn a_fail_waits_for_the_backoff_then_is_available_again() {
     let mut desk = Desk::new();
     let lease = desk.running(job());

@@ -14,12 +14,14 @@ use super::{
 use crate::{Changes, KeyEntry, Meta, QueueCounts, codec};
 
 /// Small enough for every bound to be met often.
-const BOUNDS: Bounds = Bounds { keys_max: 3, key_ttl_ms: 4000, recent_max: 4, claim_bytes_max: 8, tick_moves_max: 3 };
+const BOUNDS: Bounds = Bounds { keys_max: 2, key_ttl_ms: 20_000, recent_max: 4, claim_bytes_max: 8, tick_moves_max: 3 };
 
 /// One entry of the log to be, and what happens to the second machine after it.
 #[derive(Clone, Debug)]
 struct Step {
     passes_ms: u64,
+    /// The stamp is this much behind, as that of a new leader with a slow clock.
+    behind_ms: u64,
     act: Act,
     then: Then,
 }
@@ -52,10 +54,16 @@ enum Then {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let passes_ms = prop_oneof![4 => Just(0), 4 => 0..50_u64, 2 => 0..3000_u64, 1 => 0..90_000_u64];
+    let passes_ms = prop_oneof![8 => Just(0), 8 => 0..50_u64, 4 => 0..3000_u64, 1 => 0..90_000_u64];
     let then =
         prop_oneof![5 => Just(Then::GoOn), 2 => Just(Then::Take), 2 => Just(Then::Remember), 1 => Just(Then::Crash)];
-    let step = (passes_ms, act(), then).prop_map(|(passes_ms, act, then)| Step { passes_ms, act, then });
+    let behind_ms = prop_oneof![9 => Just(0), 1 => 0..2000_u64];
+    let step = (passes_ms, behind_ms, act(), then).prop_map(|(passes_ms, behind_ms, act, then)| Step {
+        passes_ms,
+        behind_ms,
+        act,
+        then,
+    });
     vec(step, 1..80)
 }
 
@@ -142,7 +150,7 @@ impl Bench {
         self.stamp_ms += step.passes_ms;
         let index = self.log.len() as u64 + 1;
         match self.op(step.act) {
-            Some(op) => self.apply(index, op),
+            Some(op) => self.apply(index, self.stamp_ms.saturating_sub(step.behind_ms), op),
             None => {
                 self.steady.apply_nothing(index);
                 self.restarted.apply_nothing(index);
@@ -194,8 +202,8 @@ impl Bench {
         lease
     }
 
-    fn apply(&mut self, index: u64, op: Op) {
-        let command = Command { stamp_ms: self.stamp_ms, op };
+    fn apply(&mut self, index: u64, stamp_ms: u64, op: Op) {
+        let command = Command { stamp_ms, op };
         let expected = self.model.apply(index, &command);
         assert_eq!(self.steady.apply(index, &command), expected, "the machine against the model, entry {index}");
         assert_eq!(self.restarted.apply(index, &command), expected, "the restarted machine, entry {index}");
@@ -294,7 +302,7 @@ fn hash_from_scratch(jobs: impl Iterator<Item = Job>, keys: &BTreeMap<String, Ke
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn machine_model_and_restarted_machine_agree(steps in steps()) {

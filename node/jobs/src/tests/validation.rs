@@ -78,6 +78,15 @@ fn a_command_survives_the_log() {
         Op::Claim { worker: "w".into(), queues: vec!["q".into()], handlers: vec![], max_jobs: 3, lease_ms: 4 },
         Op::Heartbeat { leases: vec![Lease { job: job_id, token }], lease_ms: 5 },
         Op::Ack { acks: vec![Ack { job: job_id, token, result: Bytes::from_static(b"out") }] },
+        Op::Fail {
+            failures: vec![Failure {
+                job: job_id,
+                token,
+                error: "boom".into(),
+                retry_after_ms: Some(1),
+                non_retryable: true,
+            }],
+        },
         Op::Cancel { job: job_id },
         Op::Tick,
     ];
