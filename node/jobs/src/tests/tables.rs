@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Changes, KeyEntry, Meta, QueueCounts, Recent, RestoreError, Restored};
+use crate::{Changes, KeyEntry, Meta, Outcome, QueueCounts, Recent, RestoreError, Restored, Settlement};
 
 /// The tables as the node has them: rows by key, jobs as bytes.
 #[derive(Clone, Default)]
@@ -118,6 +118,46 @@ fn altered_tables_are_refused() {
     assert_eq!(refusal(|rows| rows.queues[0].1.completed = 0), RestoreError::Finished { counted: 0, finished: 1 });
     let words = "queue \"default\" counts 1 scheduled jobs, the tables hold 0";
     assert_eq!(refusal(|rows| drop(rows.jobs.pop())).to_string(), words);
+}
+
+const SETTLED: Settlement =
+    Settlement { token: LeaseToken(1), outcome: Outcome::Ack, digest: 0, state: JobState::Completed };
+
+#[test]
+fn the_digest_covers_every_field() {
+    let mut desk = Desk::new();
+    let lease = desk.running(job());
+    let job = desk.job(lease.job).clone();
+    let edits: [fn(&mut Job); 22] = [
+        |job| job.id.0 += 1,
+        |job| job.queue.push('x'),
+        |job| job.handler.push('x'),
+        |job| job.priority += 1,
+        |job| job.payload_digest += 1,
+        |job| job.state = JobState::Available,
+        |job| job.attempt += 1,
+        |job| job.max_attempts += 1,
+        |job| job.run_at_ms += 1,
+        |job| job.submitted_at_ms += 1,
+        |job| job.submit_index += 1,
+        |job| job.timeout_ms = Some(1),
+        |job| job.backoff = Backoff::Polynomial,
+        |job| job.lease.as_mut().unwrap().deadline_ms += 1,
+        |job| job.cancel_requested = true,
+        |job| job.result = Bytes::from_static(b"x"),
+        |job| job.error = Some(String::new()),
+        |job| job.settled = Some(SETTLED),
+        |job| job.finished_at_ms = Some(1),
+        |job| job.finish_seq = Some(1),
+        |job| job.history[0].note.push('x'),
+        |job| job.history_dropped += 1,
+    ];
+    let mut digests = std::collections::BTreeSet::from([job.digest()]);
+    for (n, edit) in edits.into_iter().enumerate() {
+        let mut edited = job.clone();
+        edit(&mut edited);
+        assert!(digests.insert(edited.digest()), "edit {n} does not show");
+    }
 }
 
 #[test]
