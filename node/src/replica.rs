@@ -281,11 +281,6 @@ impl Replica {
         effects.replies.push((waiting.ticket, outcome));
     }
 
-    /// Nobody waits for this answer any more.
-    pub fn forget(&mut self, tickets: &[Ticket]) {
-        self.waiting.retain(|_, waiting| !tickets.contains(&waiting.ticket));
-    }
-
     /// What the tables do not have yet; none while there is nothing, or while this node's log could not reproduce it.
     pub fn take_changes(&mut self, remembered: Index) -> Option<Changes> {
         let applied = Index(self.machine.applied());
@@ -313,12 +308,6 @@ impl Replica {
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
-    }
-
-    /// Callers that wait.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
     }
 }
 

@@ -225,6 +225,17 @@ impl Machine {
         self.live.values().map(|held| held.job.as_ref())
     }
 
+    /// Every job in memory, live or finished and not yet let go, the newest first.
+    pub fn held_newest_first(&self) -> impl Iterator<Item = &Job> {
+        let mut live = self.live.values().rev().map(|held| &*held.job).peekable();
+        let mut finished = self.finished.values().rev().map(|job| &**job).peekable();
+        std::iter::from_fn(move || match (live.peek(), finished.peek()) {
+            (Some(a), Some(b)) if a.id < b.id => finished.next(),
+            (Some(_), _) => live.next(),
+            (None, _) => finished.next(),
+        })
+    }
+
     /// How many jobs are live.
     pub fn live_count(&self) -> usize {
         self.live.len()

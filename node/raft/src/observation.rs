@@ -5,7 +5,7 @@
 use crate::{Index, NodeId, RoleKind, Term, VoteRefusal};
 
 /// An observation and the term in which it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// The node's term just after.
     pub term: Term,
@@ -14,7 +14,7 @@ pub struct Observed {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Observation {
     /// This node changed its role.
     Became {

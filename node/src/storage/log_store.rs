@@ -262,12 +262,7 @@ fn chain_at(conn: &Connection, group: GroupId, index: Index) -> Result<Claims, S
 }
 
 /// One write inside a transaction; returns what the log then holds.
-fn apply_write(
-    tx: &Transaction<'_>,
-    group: GroupId,
-    stored: Claims,
-    write: &Write,
-) -> Result<Claims, StorageError> {
+fn apply_write(tx: &Transaction<'_>, group: GroupId, stored: Claims, write: &Write) -> Result<Claims, StorageError> {
     let error = StorageError::sqlite(FILE);
     let mut now = stored;
     if write.from <= stored.last {
@@ -298,12 +293,7 @@ fn apply_write(
         tx.prepare_cached("insert or replace into hard values (?, ?, ?, ?)")
             .and_then(|mut s| {
                 let vote = voted_for.map_or(0, |n| n.0);
-                s.execute(params![
-                    signed(group.0),
-                    signed(term.0),
-                    signed(vote),
-                    hard_checksum(group, write.hard)
-                ])
+                s.execute(params![signed(group.0), signed(term.0), signed(vote), hard_checksum(group, write.hard)])
             })
             .map_err(&error)?;
     }

@@ -100,7 +100,7 @@ pub fn load(conn: &mut Connection, storage_id: &str) -> Result<(StateStore, Mach
     let restored = Restored {
         applied: applied.cast_unsigned(),
         meta: unpack::<Meta>(&meta)?,
-        jobs: read_all(conn, "select record, crc from jobs where state < 5", read_job)?,
+        jobs: read_all(conn, &format!("select record, crc from jobs where state < {FIRST_FINAL}"), read_job)?,
         queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
         keys: read_all(conn, "select name, record from keys", named::<KeyEntry>)?,
         recent: read_all(conn, "select record from recent", |r| unpack::<Recent>(&blob(r, 0)?))?,
@@ -170,12 +170,12 @@ impl StateStore {
         Ok(found.pop())
     }
 
-    /// Jobs that are wanted, newest first, at most `limit`.
+    /// Finished jobs that are wanted, newest first, at most `limit`. Live ones are better asked of the machine.
     ///
     /// # Errors
     /// As [`StateStore::job`].
-    pub fn list(&self, conn: &Connection, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StorageError> {
-        let mut sql = String::from("select record, crc from jobs where 1");
+    pub fn list_finished(&self, conn: &Connection, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StorageError> {
+        let mut sql = format!("select record, crc from jobs where state >= {FIRST_FINAL}");
         let mut values = Vec::new();
         if !filter.states.is_empty() {
             let numbers: Vec<String> = filter.states.iter().map(|s| state_number(*s).to_string()).collect();
