@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use raftdeck_jobs::limits::LEASES_MAX;
 use raftdeck_shared::{
     client::{Client, ClientError},
     ids::{JobId, LeaseToken},
@@ -31,9 +32,6 @@ use tokio::{
 };
 
 use super::{GRACE, trouble::Trouble};
-
-/// Most leases of one heartbeat; the cluster refuses more.
-const HEARTBEAT_LEASES_MAX: usize = 1000;
 
 /// Longest time that is kept for ending a job before its deadline; a quarter of a short lease.
 const MARGIN_MAX: Duration = Duration::from_secs(2);
@@ -127,7 +125,7 @@ impl Leases {
     }
 
     async fn renew(&self, client: &Client) -> Result<(), ClientError> {
-        for batch in self.live().chunks(HEARTBEAT_LEASES_MAX) {
+        for batch in self.live().chunks(LEASES_MAX) {
             let leases = batch.iter().map(|((job, token), _)| wire::LeaseRef { job: job.0, token: token.0 }).collect();
             let request = wire::HeartbeatLeasesRequest { leases, lease_ms: self.length.as_millis() as u64 };
             let sent = Instant::now();

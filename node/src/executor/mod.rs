@@ -49,6 +49,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use raftdeck_jobs::limits::CLAIM_JOBS_MAX;
 use raftdeck_shared::{
     client::Client,
     cluster::{BUILT_IN_HANDLERS, ExecutorSettings, Handler},
@@ -72,9 +73,6 @@ const CLAIM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Pause when a claim comes back with nothing before its wait is over.
 const CLAIM_PAUSE: Duration = Duration::from_millis(100);
-
-/// Most jobs of one claim; the cluster refuses more.
-const CLAIM_JOBS_MAX: u32 = 1000;
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);

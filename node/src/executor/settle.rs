@@ -4,6 +4,7 @@
 //! cluster gives the same call the same answer again.
 
 use bytes::Bytes;
+use raftdeck_jobs::limits::ERROR_BYTES_MAX;
 use raftdeck_shared::{
     client::Client,
     ids::{JobId, LeaseToken},
@@ -13,9 +14,6 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Outcome, SETTLE_AT_STOP_MAX, lease::Stop, trouble::Trouble};
-
-/// Longest error text; the cluster refuses a longer one.
-const ERROR_BYTES_MAX: usize = 4096;
 
 /// What the cluster is told.
 enum Report {
