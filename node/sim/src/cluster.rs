@@ -47,6 +47,8 @@ pub struct Options {
     pub network: Network,
     /// Time of a disk write, microseconds.
     pub disk_us: RangeInclusive<u64>,
+    /// Entries in one append: few of them bring out what batches hide.
+    pub batch_entries_max: usize,
 }
 
 impl Options {
@@ -54,7 +56,7 @@ impl Options {
     #[must_use]
     pub fn calm(nodes: u64, seed: u64) -> Options {
         let network = Network { delay_us: 500..=500, loss: 0.0, duplicate: 0.0 };
-        Options { nodes, seed, network, disk_us: 200..=200 }
+        Options { nodes, seed, network, disk_us: 200..=200, batch_entries_max: 1024 }
     }
 }
 
@@ -291,7 +293,8 @@ impl Cluster {
             return Ok(());
         }
         let voters: BTreeSet<NodeId> = self.ids().into_iter().collect();
-        let config = Config::new(id, voters, self.rng.random());
+        let batch_entries_max = self.options.batch_entries_max;
+        let config = Config { batch_entries_max, ..Config::new(id, voters, self.rng.random()) };
         let node = self.nodes.get_mut(&id).expect("only members are started");
         let (found, machine) = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
         let remembered = Index(machine.applied());

@@ -84,15 +84,17 @@ impl From<Violation> for Stop {
 }
 
 fn run(cluster: &mut Option<Cluster>, seed: u64, command: &Command) -> Result<Vec<String>, Stop> {
-    if let Command::Cluster(nodes) = command {
-        *cluster = Some(Cluster::new(Options::calm(*nodes, seed))?);
+    if let Command::Cluster { nodes, batch } = command {
+        let calm = Options::calm(*nodes, seed);
+        let batch_entries_max = batch.unwrap_or(calm.batch_entries_max);
+        *cluster = Some(Cluster::new(Options { batch_entries_max, ..calm })?);
         return Ok(Vec::new());
     }
     let cluster = cluster.as_mut().expect("a scenario begins with its cluster");
     known(cluster, command)?;
     let mut told = Vec::new();
     match command {
-        Command::Cluster(_) => {}
+        Command::Cluster { .. } => {}
         Command::Run(us) => cluster.run_for(*us)?,
         Command::Timeout(node) => cluster.time_out(*node)?,
         Command::Submit(node, count) => {
@@ -142,7 +144,7 @@ fn known(cluster: &Cluster, command: &Command) -> Result<(), Stop> {
         | Command::Release(node)
         | Command::ExpectLeader(Some(node)) => vec![*node],
         Command::Cut { left, right, .. } => left.iter().chain(right).copied().collect(),
-        Command::Cluster(_)
+        Command::Cluster { .. }
         | Command::Run(_)
         | Command::Heal
         | Command::Status

@@ -3,6 +3,7 @@
 //! ```text
 //! # A candidate whose log is behind does not win.          a comment
 //! cluster 3                  a fresh cluster of so many nodes, always the first command
+//! cluster 3 batch 1          the same, with at most so many entries in an append
 //! run 500ms                  time passes (us, ms, s)
 //! timeout n1                 n1's election clock runs out now
 //! submit n1 3                a client hands n1 so many jobs, one request each (1 unless said)
@@ -27,8 +28,13 @@ use thiserror::Error;
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A fresh cluster of so many nodes.
-    Cluster(u64),
+    /// A fresh cluster.
+    Cluster {
+        /// Of so many nodes.
+        nodes: u64,
+        /// Entries in an append.
+        batch: Option<usize>,
+    },
     /// So many microseconds pass.
     Run(u64),
     /// A node's election clock runs out.
@@ -102,7 +108,7 @@ impl Scenario {
         }
         let first = lines.iter().position(|(_, command)| command.is_some());
         match first.and_then(|at| lines[at].1.as_ref()) {
-            Some(Command::Cluster(_)) => Ok(Scenario { lines }),
+            Some(Command::Cluster { .. }) => Ok(Scenario { lines }),
             _ => Err(ParseError {
                 line: first.map_or(1, |at| at + 1),
                 message: "a scenario begins with: cluster N".into(),
@@ -113,9 +119,10 @@ impl Scenario {
 
 fn command(words: &[&str]) -> Result<Command, String> {
     match words {
-        ["cluster", count] => match count.parse() {
-            Ok(count @ 1..=9) => Ok(Command::Cluster(count)),
-            _ => Err(format!("cluster {count}: 1 to 9 nodes")),
+        ["cluster", nodes] => Ok(Command::Cluster { nodes: cluster_size(nodes)?, batch: None }),
+        ["cluster", nodes, "batch", batch] => match batch.parse() {
+            Ok(batch @ 1..=1024) => Ok(Command::Cluster { nodes: cluster_size(nodes)?, batch: Some(batch) }),
+            _ => Err(format!("batch {batch}: 1 to 1024 entries")),
         },
         ["run", time] => duration_us(time).map(Command::Run),
         ["timeout", name] => node(name).map(Command::Timeout),
@@ -135,6 +142,10 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["expect", "jobs", count] => number(count).map(Command::ExpectJobs),
         _ => Err(format!("{:?} is no command", words.join(" "))),
     }
+}
+
+fn cluster_size(word: &str) -> Result<u64, String> {
+    word.parse().ok().filter(|nodes| (1..=9).contains(nodes)).ok_or_else(|| format!("cluster {word}: 1 to 9 nodes"))
 }
 
 fn cut(words: &[&str]) -> Result<Command, String> {
@@ -181,7 +192,7 @@ mod tests {
         assert_eq!(
             commands,
             [
-                Command::Cluster(3),
+                Command::Cluster { nodes: 3, batch: None },
                 Command::Run(20_000),
                 Command::Cut { left: vec![n1], right: vec![n2, n3], one_way: false },
                 Command::Cut { left: vec![n1], right: vec![n2], one_way: true },

@@ -61,6 +61,7 @@ struct Plan {
     every_us: u64,
     network: Network,
     disk_us: std::ops::RangeInclusive<u64>,
+    batch_entries_max: usize,
 }
 
 const KINDS: [&str; 7] = ["crash", "crash-all", "cut", "cut-one-way", "isolate-leader", "hold-disk", "crash-leader"];
@@ -79,6 +80,7 @@ impl Plan {
             every_us: rng.random_range(100_000..2_000_000),
             network,
             disk_us: 50..=rng.random_range(200..30_000),
+            batch_entries_max: [1, 2, 1024][rng.random_range(0..3)],
         }
     }
 }
@@ -117,6 +119,7 @@ impl Run {
             seed: rng.random(),
             network: plan.network.clone(),
             disk_us: plan.disk_us.clone(),
+            batch_entries_max: plan.batch_entries_max,
         })?;
         Ok(Run { rng, plan, cluster, counts: Counts::default(), leases: Vec::new(), keys: 0 })
     }
