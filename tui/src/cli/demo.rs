@@ -254,7 +254,7 @@ async fn account(
                 *count += 1;
             }
             Ok(ended) => {
-                wrong.push(format!("job {} ended {}, not {meant}: {}", job.id, state(ended.state), ended.error))
+                wrong.push(format!("job {} ended {}, not {meant}: {}", job.id, state(ended.state), ended.error));
             }
             Err(Failure::Refused(why) | Failure::Usage(why)) => {
                 account.lost += 1;

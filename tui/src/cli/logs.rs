@@ -137,13 +137,15 @@ pub async fn run(place: &Place, args: &Logs, out: Out) -> Result<(), Failure> {
     for line in &lines[lines.len().saturating_sub(args.lines)..] {
         print(line)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         for line in merge(read_all(&mut tails)?) {
             print(&line)?;
         }
     }
-    Ok(())
 }
 
 fn read_all(tails: &mut [Tail]) -> Result<Vec<Line>, Failure> {

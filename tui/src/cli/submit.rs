@@ -305,7 +305,7 @@ mod tests {
         let sizes = |files: &[PathBuf]| bulks(files).unwrap().iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(sizes(&full), [4, 1]);
         assert_eq!(sizes(&vec![small.clone(); 1001]), [1000, 1]);
-        assert_eq!(sizes(&[&full[..4], &[small.clone()]].concat()), [4, 1]);
+        assert_eq!(sizes(&[&full[..4], std::slice::from_ref(&small)].concat()), [4, 1]);
         let large = file("large", limits::PAYLOAD_BYTES_MAX + 1);
         let expected = format!("{}: payload is 1048577 bytes, the limit is 1048576", large.display());
         assert_eq!(bulks(&[small, large]).unwrap_err(), Failure::Refused(expected));

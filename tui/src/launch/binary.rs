@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -19,10 +19,10 @@ pub const VARIABLE: &str = "RAFTDECK_NODE";
 /// One line that says where it looked.
 pub fn find() -> Result<PathBuf, String> {
     let own = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    search(env::var_os(VARIABLE), own.as_deref(), env::var_os("PATH"))
+    search(env::var_os(VARIABLE), own.as_deref(), env::var_os("PATH").as_deref())
 }
 
-fn search(named: Option<OsString>, own: Option<&Path>, path: Option<OsString>) -> Result<PathBuf, String> {
+fn search(named: Option<OsString>, own: Option<&Path>, path: Option<&OsStr>) -> Result<PathBuf, String> {
     if let Some(named) = named.filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
         return match std::path::absolute(&named) {
@@ -31,7 +31,7 @@ fn search(named: Option<OsString>, own: Option<&Path>, path: Option<OsString>) -
         };
     }
     let near = [own, own.and_then(Path::parent)].into_iter().flatten().map(Path::to_owned);
-    let installed = path.iter().flat_map(env::split_paths).filter(|dir| dir.is_absolute());
+    let installed = path.into_iter().flat_map(env::split_paths).filter(|dir| dir.is_absolute());
     if let Some(found) = near.chain(installed).map(|dir| dir.join(NAME)).find(|file| runnable(file)) {
         return Ok(found);
     }
@@ -65,9 +65,10 @@ mod tests {
         let near = place("target", 0o755);
         let installed = place("bin", 0o755);
         let own = dir.path().join("target/deps");
-        let path = Some(dir.path().join("bin").into_os_string());
-        assert_eq!(search(Some(named.clone().into()), Some(&own), path.clone()), Ok(named.clone()));
-        assert_eq!(search(None, Some(&own), path.clone()), Ok(near.clone()));
+        let bin = dir.path().join("bin");
+        let path = Some(bin.as_os_str());
+        assert_eq!(search(Some(named.clone().into()), Some(&own), path), Ok(named.clone()));
+        assert_eq!(search(None, Some(&own), path), Ok(near.clone()));
         place("target", 0o644);
         assert_eq!(search(None, Some(&own), path), Ok(installed));
         place("named", 0o644);

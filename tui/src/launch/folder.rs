@@ -165,7 +165,7 @@ impl Folder {
     /// Starts a node that does not run. One that has a pane starts there again.
     ///
     /// # Errors
-    /// It runs already, or cannot be started. That it ends right afterwards shows later: [`Folder::last_words`].
+    /// It runs already, or cannot be started. That it ends right afterwards shows later: [`Folder::why_ended`].
     pub fn start(&self, node: &NodeEntry, place: &Place) -> Result<Started, String> {
         let name = &node.name;
         if let Some(process) = self.process(node) {

@@ -142,15 +142,17 @@ impl Pane {
         let dir = dir.to_string_lossy();
         let mut words = vec!["respawn-pane", "-k", "-t", &self.id, "-c", &*dir, "--"];
         words.extend(command.iter().map(String::as_str));
+        // What the one before has said must not be taken for the words of this one.
+        self.server.run(&["clear-history", "-t", &self.id])?;
         self.server.run(&words)?;
         let pid = self.server.run(&["display-message", "-p", "-t", &self.id, "#{pane_pid}"])?;
         pid.parse().map_err(|_| format!("tmux gave the pid {pid:?}"))
     }
 
-    /// What stands in it.
+    /// What has been said in it since the last start.
     #[must_use]
     pub fn text(&self) -> String {
-        self.server.run(&["capture-pane", "-p", "-J", "-t", &self.id]).unwrap_or_default()
+        self.server.run(&["capture-pane", "-p", "-J", "-S", "-", "-t", &self.id]).unwrap_or_default()
     }
 
     /// Closes it, and its tab with it. One that is closed already is as well.

@@ -73,3 +73,34 @@ fn a_stubborn_program_is_killed_by_down_and_an_unknown_node_is_named() {
     let (code, _, stderr) = call(dir.path(), &node, &["kill", "n1", "--hard"]);
     assert_eq!((code, stderr.as_str()), (1, "error: n1 does not run\n"));
 }
+
+/// With a tmux of our own, for there is none around. Without tmux installed there is nothing to see but the refusal.
+#[test]
+fn a_node_in_a_tab_leaves_its_last_words_there_and_down_closes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = program(dir.path(), "echo \"error: in a tab: $*\"; exit 1");
+    let up = || call(dir.path(), &node, &["up", "--nodes", "1", "--tabs"]);
+    if std::process::Command::new("tmux").arg("-V").output().is_err() {
+        assert_eq!(up().2, "error: tabs and panes need tmux, which is not installed; use --bg\n");
+        return;
+    }
+    // Twice: the second start is in the same pane.
+    let home = dir.path().canonicalize().unwrap().join(".raftdeck");
+    let (data, log) = (home.join("n1"), home.join("n1/node.log"));
+    let words = format!(
+        "error: n1: in a tab: --cluster {} --node n1 --data {} --log-file {}\n",
+        home.join("cluster.toml").display(),
+        data.display(),
+        log.display()
+    );
+    let pane = || fs::read_to_string(data.join("pane")).unwrap();
+    assert_eq!(up(), (1, String::new(), words.clone()));
+    let first = pane();
+    assert_eq!(up(), (1, String::new(), words));
+    assert_eq!(pane(), first);
+    let socket = first.split(' ').nth(1).unwrap();
+    let panes = || std::process::Command::new("tmux").args(["-L", socket, "list-panes", "-a"]).output().unwrap();
+    assert!(panes().status.success());
+    assert_eq!(call(dir.path(), &node, &["down"]).1, "n1 was not running\n");
+    assert!(!data.join("pane").exists() && !panes().status.success());
+}
