@@ -22,15 +22,19 @@ pub fn sentence(obs: &Observation, name: &dyn Fn(u64) -> String) -> String {
         ObservationKind::Term => format!("moved to {term}"),
         ObservationKind::Leader if obs.peer == 0 => format!("knows no leader in {term}"),
         ObservationKind::Leader => format!("follows {} as leader of {term}", name(obs.peer)),
-        ObservationKind::VoteCast if obs.granted => format!("gave its {vote} for {term} to {}", name(obs.peer)),
-        ObservationKind::VoteCast => format!("refused its {vote} for {term} to {}", name(obs.peer)),
-        ObservationKind::VoteReceived if obs.granted => format!("got the {vote} of {} for {term}", name(obs.peer)),
-        ObservationKind::VoteReceived => format!("was refused the {vote} of {} for {term}", name(obs.peer)),
+        ObservationKind::VoteCast if obs.granted => format!("gave its {vote} to {}", name(obs.peer)),
+        ObservationKind::VoteCast => format!("refused its {vote} to {}", name(obs.peer)),
+        ObservationKind::VoteReceived if obs.granted => format!("got the {vote} of {} in {term}", name(obs.peer)),
+        ObservationKind::VoteReceived => format!("was refused the {vote} of {} in {term}", name(obs.peer)),
         ObservationKind::Appended => format!("appended {} of {term}", entries(obs.index, obs.last_index)),
         ObservationKind::Truncated => format!("dropped its log from entry {} on", Index(obs.index)),
         ObservationKind::Committed => format!("committed up to entry {}", Index(obs.index)),
-        ObservationKind::Progress => format!("changed how it replicates to {}", name(obs.peer)),
-        ObservationKind::Link => format!("link to {} changed", name(obs.peer)),
+        ObservationKind::Progress if obs.granted => format!("replicates to {}", name(obs.peer)),
+        ObservationKind::Progress => format!("looks where the log of {} agrees with its own", name(obs.peer)),
+        ObservationKind::Link if obs.granted => format!("opened its link to {}", name(obs.peer)),
+        ObservationKind::Link => format!("lost its link to {}", name(obs.peer)),
+        // One entry may change many jobs: then the cause names them.
+        ObservationKind::Job if obs.job == 0 => format!("applied entry {}", Index(obs.index)),
         ObservationKind::Job => format!("job {} changed", obs.job),
         ObservationKind::Fault => format!("fault {}{}", obs.fault, towards(obs.peer, name)),
         ObservationKind::Node => "node".to_owned(),
@@ -113,7 +117,7 @@ mod tests {
                     o.peer = 2;
                     o.cause = "its log is behind".into();
                 }),
-                "refused its vote for T7 to n2: its log is behind",
+                "refused its vote to n2: its log is behind",
             ),
             (
                 tell(ObservationKind::VoteReceived, |o| {
@@ -121,7 +125,7 @@ mod tests {
                     o.pre = true;
                     o.granted = true;
                 }),
-                "got the pre-vote of n2 for T7",
+                "got the pre-vote of n2 in T7",
             ),
             (
                 tell(ObservationKind::Appended, |o| {
@@ -145,6 +149,28 @@ mod tests {
                     o.cause = "completed".into();
                 }),
                 "job 12 changed: completed",
+            ),
+            (
+                tell(ObservationKind::Job, |o| {
+                    o.index = 9;
+                    o.cause = "job 12 claimed by n1".into();
+                }),
+                "applied entry 9: job 12 claimed by n1",
+            ),
+            (
+                tell(ObservationKind::Link, |o| {
+                    o.peer = 2;
+                    o.cause = "connection refused".into();
+                }),
+                "lost its link to n2: connection refused",
+            ),
+            (
+                tell(ObservationKind::Progress, |o| {
+                    o.peer = 2;
+                    o.granted = true;
+                    o.cause = "by its answer".into();
+                }),
+                "replicates to n2: by its answer",
             ),
             (tell(ObservationKind::Node, |o| o.cause = "started".into()), "node: started"),
         ] {

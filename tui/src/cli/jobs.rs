@@ -207,14 +207,20 @@ pub async fn show(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
 /// `raftdeck cancel ID`.
 ///
 /// # Errors
-/// There is no such job, it has ended already, or the cluster does not answer.
+/// There is no such job, it has ended in another way already, or the cluster does not answer.
 pub async fn cancel(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
     let reply = target.client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| about(id, &error))?;
     let cancelled = Cancelled { id, state: state(reply.state), index: reply.index };
     out.say(&cancelled, || match Wire::try_from(reply.state) {
         Ok(Wire::Running) => format!("{id} is running: its worker is told to stop"),
         Ok(_) | Err(_) => format!("{id} {}", cancelled.state),
-    })
+    })?;
+    match Wire::try_from(reply.state) {
+        Ok(Wire::Completed | Wire::Discarded) => {
+            Err(Failure::Refused(format!("job {id} is {} already: nothing was cancelled", cancelled.state)))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// A refusal that names the job even where the node's words do not.

@@ -40,6 +40,7 @@ pub struct Streams {
 #[derive(Debug)]
 enum News {
     Reached(Box<wire::NodeStatus>),
+    Again(u32),
     Seen(Box<wire::Observation>),
     Missed(u64),
     Lost,
@@ -115,6 +116,7 @@ impl Streams {
                 }
                 None
             }
+            News::Again(pid) => Some(Line::own(&label, format!("answers again, pid {pid}"))),
             News::Seen(obs) => {
                 let name = |id: u64| self.names.get(&id).cloned().unwrap_or_else(|| bare_name(id));
                 let text = sentence(&obs, &name);
@@ -141,6 +143,9 @@ async fn follow(member: Member, kinds: Vec<i32>, sender: mpsc::Sender<(Member, N
             while let Ok(Some(event)) = stream.message().await {
                 let news = match event.event {
                     Some(Wire::Snapshot(status)) => {
+                        if lost && sender.send((member.clone(), News::Again(status.pid))).await.is_err() {
+                            return;
+                        }
                         lost = false;
                         if resume.as_ref().is_none_or(|(boot, _)| *boot != status.boot_id) {
                             // Known from here on, even before its first observation comes.
