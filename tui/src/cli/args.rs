@@ -158,7 +158,7 @@ pub struct Submit {
     /// What runs the job: echo, sleep, fail, or a name of the cluster file
     pub handler: String,
     /// Its input; `-` reads it from stdin
-    #[arg(conflicts_with_all = ["file", "bulk"], allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["file", "bulk"], allow_negative_numbers = true)]
     pub payload: Option<String>,
     /// A file that is the payload; several are several jobs
     #[arg(long, value_name = "PATH")]

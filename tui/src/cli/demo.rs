@@ -36,6 +36,7 @@ use super::{
     submit::{CALL_WITHIN, on_wire, wait_final},
     target::Target,
     up::{new_file, start_all},
+    values::count,
     watch::{Line, Streams},
 };
 use crate::launch::{
@@ -148,7 +149,7 @@ async fn script(folder: &Folder, target: &Target, length: Duration, say: mpsc::S
     let view = View::gather(target).await;
     let nodes = folder.file().nodes.len();
     if let Some(leader) = view.leader() {
-        say(format!("{nodes} nodes, {} leads in term {}", view.name_of(leader.node), leader.term)).await;
+        say(format!("{}, {} leads in term {}", count(nodes, "node"), view.name_of(leader.node), leader.term)).await;
     }
     tokio::time::sleep(length * 3 / 10).await;
     let view = View::gather(target).await;
@@ -266,7 +267,8 @@ async fn account(
     out.say(&account, || {
         let Account { submitted, completed, discarded, unanswered, lost } = account;
         let open = if unanswered == 0 { String::new() } else { format!(", {unanswered} submits without an answer") };
-        format!("demo: {submitted} jobs submitted, {completed} completed, {discarded} discarded (meant to fail){open}, lost {lost}")
+        let submitted = count(submitted, "job");
+        format!("demo: {submitted} submitted, {completed} completed, {discarded} discarded (meant to fail){open}, lost {lost}")
     })?;
     match wrong.first() {
         None => Ok(()),

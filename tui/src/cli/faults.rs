@@ -15,7 +15,7 @@ use super::{
     sides::Sides,
     status::{Row, View},
     target::{self, Target},
-    values::say_duration,
+    values::{count, ms, say_duration},
 };
 use crate::{ask, cli::args::Place};
 
@@ -141,11 +141,11 @@ pub async fn cut(target: &Target, words: &[String], ttl: Duration, out: Out) -> 
     let voters_up: Vec<u64> = all.iter().copied().filter(|id| up(*id).is_some()).collect();
     let told = Cut {
         cut: links.iter().map(|(a, b)| [name(*a), name(*b)]).collect(),
-        for_ms: super::values::ms(ttl),
+        for_ms: ms(ttl),
         effect: sides.effect(&view.voters(), &voters_up, &name),
     };
     out.say(&told, || {
-        let head = format!("cut {} links for {}; `raftdeck heal` ends it", links.len(), say_duration(ttl));
+        let head = format!("cut {} for {}; `raftdeck heal` ends it", count(links.len(), "link"), say_duration(ttl));
         std::iter::once(head).chain(told.effect.iter().cloned()).collect::<Vec<_>>().join("\n")
     })
 }
@@ -177,7 +177,8 @@ pub async fn heal(target: &Target, nodes: &[String], out: Out) -> Result<(), Fai
         }
     }
     out.say(&told, || {
-        let lines = told.healed.iter().map(|HealedNode { node, faults }| format!("{node}: {faults} faults healed"));
+        let lines =
+            told.healed.iter().map(|HealedNode { node, faults }| format!("{node}: {} healed", count(*faults, "fault")));
         let gone = told.unreachable.iter().map(|node| format!("{node}: not reachable"));
         lines.chain(gone).collect::<Vec<_>>().join("\n")
     })

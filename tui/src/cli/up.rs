@@ -17,6 +17,7 @@ use super::{
     failure::Failure,
     out::Out,
     status, target,
+    values::count,
 };
 use crate::launch::{
     folder::{CLUSTER_FILE, Folder, Place, Started, Stopped},
@@ -67,7 +68,10 @@ pub async fn up(place: &args::Place, args: &Up, out: Out) -> Result<(), Failure>
     for (node, answer) in folder.file().nodes.iter().zip(answers) {
         match answer {
             Answer::Stranger(words) => return Err(Failure::Refused(words)),
-            Answer::Node(_) => running.push(node),
+            Answer::Node(status) => {
+                folder.adopt(node, status.pid);
+                running.push(node);
+            }
             Answer::Silent if folder.process(node).is_some() => running.push(node),
             Answer::Silent => absent.push(node),
         }
@@ -175,8 +179,7 @@ fn how_to_go_on(folder: &Folder, dir: &Path, started: usize) -> String {
     };
     let what = match started {
         0 => "all nodes ran already".to_owned(),
-        1 => "1 node started".to_owned(),
-        _ => format!("{started} nodes started"),
+        _ => format!("{} started", count(started, "node")),
     };
     let panes = folder.file().nodes.iter().find_map(|node| folder.pane(node));
     let attach = panes
@@ -194,14 +197,7 @@ fn how_to_go_on(folder: &Folder, dir: &Path, started: usize) -> String {
 /// The folder holds no cluster.
 pub async fn down(place: &args::Place, out: Out) -> Result<(), Failure> {
     let folder = target::folder(place, "down")?;
-    // A node that was started by hand has no pid file, but says its pid.
-    for node in &folder.file().nodes {
-        if folder.process(node).is_none()
-            && let Answer::Node(status) = ready::who(&folder, node).await
-        {
-            folder.adopt(node, status.pid);
-        }
-    }
+    join_all(folder.file().nodes.iter().map(|node| ready::adopt(&folder, node))).await;
     let nodes: Vec<&NodeEntry> = folder.file().nodes.iter().collect();
     let stopped = folder.stop(&nodes);
     folder.close_panes();
@@ -230,6 +226,7 @@ pub async fn down(place: &args::Place, out: Out) -> Result<(), Failure> {
 pub async fn restart(place: &args::Place, name: &str, out: Out) -> Result<(), Failure> {
     let folder = target::folder(place, "restart")?;
     let node = folder.node(name)?;
+    ready::adopt(&folder, node).await;
     let started = folder.restart_node(name)?;
     let pid = started.process.pid;
     ready::one(&folder, node, started).await?;

@@ -50,6 +50,12 @@ pub fn say_duration(duration: Duration) -> String {
     format!("{ms}ms")
 }
 
+/// `1 node`, `2 nodes`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// Whole milliseconds; a time beyond 580 million years stays there.
 #[must_use]
 pub fn ms(duration: Duration) -> u64 {
@@ -182,6 +188,11 @@ mod tests {
         ] {
             assert!(moment_ms(text).unwrap_err().starts_with(&format!("{text:?} is not a time")), "{text}");
         }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| count(n, "node")), ["0 nodes", "1 node", "2 nodes"]);
     }
 
     #[test]

@@ -213,9 +213,13 @@ impl Folder {
         }
     }
 
-    /// Remembers a process that runs a node but was not started from here.
+    /// Remembers a process that runs a node but was not started from here, by the pid that the node says. That number
+    /// means something only if the node is on this machine, and may still mean another process if it only seems to be
+    /// (a forwarded port): a process of another name is left alone.
     pub fn adopt(&self, node: &NodeEntry, pid: u32) {
         if self.process(node).is_none()
+            && node.api.ip().is_loopback()
+            && process::program(pid).as_deref() == Some(binary::NAME)
             && let Some(process) = Process::of(pid)
             && fs::create_dir_all(self.home(node)).is_ok()
         {
@@ -350,8 +354,12 @@ mod tests {
         assert_eq!(folder.stop(&[n1]), [Stopped::NotRunning]);
         assert_eq!(folder.kill("n1").unwrap_err(), "n1 does not run");
         folder.adopt(n1, std::process::id());
+        assert_eq!(folder.process(n1), None, "this test is no node");
         let pid_file = folder.home(n1).join("pid");
-        assert_eq!(folder.process(n1).unwrap().pid, std::process::id());
+        fs::create_dir_all(folder.home(n1)).unwrap();
+        let own = Process::of(std::process::id()).unwrap();
+        fs::write(&pid_file, format!("{own}\n")).unwrap();
+        assert_eq!(folder.process(n1), Some(own));
         fs::write(pid_file, format!("{} 1\n", std::process::id())).unwrap();
         assert_eq!(folder.process(n1), None);
         assert_eq!(folder.stop(&[n1]), [Stopped::NotRunning]);

@@ -101,9 +101,20 @@ fn linux_start(pid: u32) -> Option<String> {
     fields.nth(18).map(str::to_owned)
 }
 
+/// The name of the program that runs under this pid.
+#[must_use]
+pub fn program(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok().or_else(|| ps(pid, "comm="))?;
+    Some(name.trim().rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+fn ps(pid: u32, what: &str) -> Option<String> {
+    let output = Command::new("ps").args(["-o", what, "-p", &pid.to_string()]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn ps_start(pid: u32) -> Option<String> {
-    let output = Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()]).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = ps(pid, "stat=,lstart=")?;
     let mut words = text.split_whitespace();
     let state = words.next()?;
     (!state.starts_with('Z')).then(|| words.collect::<Vec<_>>().join("-"))
@@ -142,6 +153,7 @@ mod tests {
     fn a_process_is_known_by_pid_and_start() {
         let own = Process::of(std::process::id()).unwrap();
         assert!(own.is_alive());
+        assert!(program(own.pid).unwrap().starts_with("raftdeck"));
         assert_eq!(own.to_string().parse(), Ok(own.clone()));
         let reused = Process { started: "1".into(), ..own };
         assert!(!reused.is_alive());

@@ -42,6 +42,15 @@ pub async fn who(folder: &Folder, node: &NodeEntry) -> Answer {
     Answer::Stranger(format!("{}: {} is taken by {other}", node.name, node.api))
 }
 
+/// Sees that the process of a node is known if the node runs, also if it was started by hand.
+pub async fn adopt(folder: &Folder, node: &NodeEntry) {
+    if folder.process(node).is_none()
+        && let Answer::Node(status) = who(folder, node).await
+    {
+        folder.adopt(node, status.pid);
+    }
+}
+
 /// Waits until all nodes of the folder answer and a leader is agreed on. `started` are those that must not end.
 ///
 /// # Errors

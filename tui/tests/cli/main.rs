@@ -51,6 +51,10 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
         (&["submit"], "the following required arguments were not provided: <HANDLER>"),
         (&["cut"], "the following required arguments were not provided: <NODE,..[ / NODE,..]>..."),
         (
+            &["submit", "echo", "--quue", "q"],
+            "unexpected argument '--quue' found tip: a similar argument exists: '--queue'",
+        ),
+        (
             &["submit", "echo", "--delay", "5"],
             "invalid value '5' for '--delay <DURATION>': \"5\" is not a duration: write 500ms, 5s, 2m, 1h or 7d",
         ),
@@ -120,7 +124,7 @@ async fn status_is_the_exact_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submit_prints_its_id_and_sends_what_was_asked() {
     let fake = Fake::start(|_| {}).await;
-    assert_eq!(call_at(&fake, &["submit", "echo", "hi"]).await, ok("17"));
+    assert_eq!(call_at(&fake, &["submit", "echo", "-7"]).await, ok("17"));
     let all =
         ["submit", "echo", "--json", "--queue", "q", "--priority", "0", "--delay", "5s", "--idempotency-key", "k"];
     let more = ["--max-attempts", "3", "--retry-delay", "1.5s", "--timeout", "2m"];
@@ -129,7 +133,7 @@ async fn a_submit_prints_its_id_and_sends_what_was_asked() {
     let sent = fake.script.lock().unwrap().submitted.clone();
     assert_eq!(
         (sent[0].handler.as_str(), sent[0].queue.as_str(), &sent[0].payload[..]),
-        ("echo", "default", &b"hi"[..])
+        ("echo", "default", &b"-7"[..])
     );
     assert_eq!((sent[0].priority, sent[0].max_attempts, sent[0].retry_delay_ms), (Some(5), Some(25), None));
     assert_eq!((sent[1].queue.as_str(), sent[1].priority, sent[1].delay_ms), ("q", Some(0), 5000));
