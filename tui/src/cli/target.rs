@@ -5,7 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use raftdeck_shared::{client::Client, cluster::ClusterFile};
+use raftdeck_shared::{
+    client::Client,
+    cluster::{ClusterFile, NodeEntry},
+};
 
 use super::{
     args::{Place, address},
@@ -22,7 +25,9 @@ pub struct Target {
     /// Its nodes, as far as they are known before one was asked.
     pub members: Vec<Member>,
     /// The file that names them, unless they were given by address.
-    pub file: Option<PathBuf>,
+    pub file: Option<ClusterFile>,
+    /// The folder that runs them, if it is on this machine: there they can be restarted.
+    pub folder: Option<Folder>,
 }
 
 /// A node to talk to.
@@ -63,26 +68,29 @@ impl Target {
                         path.display()
                     )));
                 }
-                Target::of_file(&path)
+                Ok(Target::of_folder(Folder::open(&dir)?))
             }
         }
     }
 
     fn of_file(path: &Path) -> Result<Target, Failure> {
-        let file = ClusterFile::load(path)?;
-        Ok(Target { file: Some(path.to_owned()), ..Target::of(&file) })
+        Ok(Target::of(ClusterFile::load(path)?))
     }
 
-    /// The cluster of a file that has been read.
+    /// The cluster of a folder.
     #[must_use]
-    pub fn of(file: &ClusterFile) -> Target {
-        let member = |node: &raftdeck_shared::cluster::NodeEntry| Member {
+    pub fn of_folder(folder: Folder) -> Target {
+        Target { folder: Some(folder.clone()), ..Target::of(folder.file().clone()) }
+    }
+
+    fn of(file: ClusterFile) -> Target {
+        let member = |node: &NodeEntry| Member {
             name: Some(node.name.clone()),
             id: Some(node.id.0),
             api: node.api.to_string(),
             peer: Some(node.peer.to_string()),
         };
-        Target { members: file.nodes.iter().map(member).collect(), file: None }
+        Target { members: file.nodes.iter().map(member).collect(), file: Some(file), folder: None }
     }
 
     fn of_addresses(addresses: &[String]) -> Result<Target, Failure> {
@@ -94,7 +102,7 @@ impl Target {
                 members.push(member);
             }
         }
-        Ok(Target { members, file: None })
+        Ok(Target { members, file: None, folder: None })
     }
 
     /// A client that follows the leader.

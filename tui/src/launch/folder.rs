@@ -176,15 +176,15 @@ impl Folder {
         fs::create_dir_all(&home).map_err(failed)?;
         let log_from = fs::metadata(self.log(node)).map_or(0, |about| about.len());
         let mut command = self.command(node)?;
-        let process = match (self.pane(node), place) {
-            (None, Place::Background) => process::start_detached(&command, &self.dir, &self.log(node))
+        let pane = match (self.pane(node), place) {
+            (Some(pane), _) => Some(pane),
+            (None, Place::Tmux(server, shape)) => Some(server.open(name, *shape, &self.dir)?),
+            (None, Place::Background) => None,
+        };
+        let process = match pane {
+            None => process::start_detached(&command, &self.dir, &self.log(node))
                 .map_err(|e| format!("{name}: cannot start {}: {e}", command[0]))?,
-            (pane, place) => {
-                let pane = match (pane, place) {
-                    (Some(pane), _) => pane,
-                    (None, Place::Tmux(server, shape)) => server.open(name, *shape, &self.dir)?,
-                    (None, Place::Background) => unreachable!("the arm above starts it"),
-                };
+            Some(pane) => {
                 fs::write(home.join("pane"), format!("{pane}\n")).map_err(failed)?;
                 command.extend(["--log-file".to_owned(), self.log(node).display().to_string()]);
                 let pid = pane.start(&command, &self.dir)?;
