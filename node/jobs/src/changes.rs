@@ -25,15 +25,10 @@ pub struct Changes {
     pub keys_set: Vec<(String, KeyEntry)>,
     /// Rows to delete, by key. A key may never have been written.
     pub keys_removed: Vec<String>,
-    /// Rows to insert, by `finish_seq`. Rows below [`Changes::recent_floor`] may be deleted.
+    /// Rows to insert, by `finish_seq`.
     pub recent: Vec<Recent>,
-}
-
-impl Changes {
     /// Rows of [`Recent`] with a smaller `finish_seq` are not needed any more.
-    pub fn recent_floor(&self) -> u64 {
-        (self.meta.finish_seq + 1).saturating_sub(crate::limits::RECENT_MAX as u64)
-    }
+    pub recent_floor: u64,
 }
 
 /// The machine's own numbers.

@@ -215,7 +215,7 @@ fn at_least_one(what: &'static str, count: usize) -> Result<(), Invalid> {
     Err(Invalid { what, value: "empty".into(), limit: "at least one is needed".into() })
 }
 
-fn at_most<T: PartialOrd + fmt::Display>(
+fn at_most<T: PartialOrd + fmt::Display + Copy>(
     what: &'static str,
     value: T,
     limit: T,
@@ -227,7 +227,7 @@ fn at_most<T: PartialOrd + fmt::Display>(
     Err(Invalid { what, value: format!("{value}{unit}"), limit: format!("the limit is {limit}") })
 }
 
-fn between<T: PartialOrd + fmt::Display>(
+fn between<T: PartialOrd + fmt::Display + Copy>(
     what: &'static str,
     value: T,
     min: T,

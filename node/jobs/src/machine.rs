@@ -22,8 +22,8 @@ use std::{
 };
 
 use crate::{
-    Command, Job, JobId, Op, QueueCounts, Recent, Reply, codec, counts::Counts, due::Due, keys::Keys, limits::Bounds,
-    ready::Ready, recent::Recents, transition::At,
+    Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec, counts::Counts, due::Due, keys::Keys,
+    limits::Bounds, ready::Ready, recent::Recents, transition::At,
 };
 
 /// The job state machine. See the crate's head for its laws.
@@ -151,7 +151,7 @@ impl Machine {
         self.live_payload_bytes -= job.payload.len() as u64;
         self.counts.remove(&job);
         self.due.remove(&job);
-        if job.state == crate::JobState::Available {
+        if job.state == JobState::Available {
             self.ready.remove(&job);
         }
         job
@@ -183,7 +183,7 @@ impl Machine {
         self.live_digest = self.live_digest.wrapping_add(digest);
         self.live_payload_bytes += job.payload.len() as u64;
         self.due.insert(&job);
-        if job.state == crate::JobState::Available {
+        if job.state == JobState::Available {
             self.ready.insert(&job);
         }
         self.live.insert(job.id, Held { job, digest });
@@ -223,6 +223,17 @@ impl Machine {
     /// The live jobs, by id.
     pub fn live(&self) -> impl Iterator<Item = &Job> {
         self.live.values().map(|held| held.job.as_ref())
+    }
+
+    /// Every job in memory, live or finished and not yet let go, the newest first.
+    pub fn held_newest_first(&self) -> impl Iterator<Item = &Job> {
+        let mut live = self.live.values().rev().map(|held| &*held.job).peekable();
+        let mut finished = self.finished.values().rev().map(|job| &**job).peekable();
+        std::iter::from_fn(move || match (live.peek(), finished.peek()) {
+            (Some(a), Some(b)) if a.id < b.id => finished.next(),
+            (Some(_), _) => live.next(),
+            (None, _) => finished.next(),
+        })
     }
 
     /// How many jobs are live.

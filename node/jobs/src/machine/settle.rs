@@ -83,17 +83,16 @@ impl Machine {
     /// The refusal of a lease that does not hold.
     fn stale(&self, Lease { job, token }: Lease) -> LeaseRefusal {
         let standing = match (self.live.get(&job), self.recents.get(job)) {
-            (Some(held), _) => held.job.lease.as_ref().map_or(Standing::NotLeased(held.job.state), leased),
+            (Some(held), _) => match &held.job.lease {
+                Some(live) => Standing::Leased(live.token),
+                None => Standing::NotLeased(held.job.state),
+            },
             (None, Some(recent)) => Standing::NotLeased(recent.state),
             (None, None) if self.was_made(job) => Standing::FinishedLongAgo,
             (None, None) => return LeaseRefusal::UnknownJob { job },
         };
         LeaseRefusal::StaleLease { job, token, standing }
     }
-}
-
-fn leased(lease: &crate::ActiveLease) -> Standing {
-    Standing::Leased(lease.token)
 }
 
 /// The answer to a further word on a lease that was settled: the first answer, if the word is the same.

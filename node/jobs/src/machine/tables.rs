@@ -23,7 +23,8 @@ impl Machine {
         };
         let queues = self.counts.take_changed();
         let recent = self.recents.take_unwritten();
-        Changes { applied: self.applied, meta, jobs, queues, keys_set, keys_removed, recent }
+        let recent_floor = (self.finish_seq + 1).saturating_sub(self.bounds.recent_max as u64);
+        Changes { applied: self.applied, meta, jobs, queues, keys_set, keys_removed, recent, recent_floor }
     }
 
     /// These changes are durable: the finished jobs among them leave memory.
