@@ -2,13 +2,13 @@
 //!
 //! All nodes are asked at once; what comes back are as many views of the cluster as there are nodes, taken at slightly
 //! different times, and some may be wrong: a leader cut off from the others believes in itself for a while.
-//! The law that [`View::leader`] keeps: a leader is the one of the **highest term**, and only if a **majority agrees**.
+//! The law that [`View::leader_id`] keeps: a leader is the one of the **highest term**, and only if a **majority agrees**.
 //! Otherwise there is none, whatever a single node says about itself.
 
 use futures_util::future::join_all;
 use raftdeck_shared::{
     ids::NodeId,
-    wire::{NodeStatus, QueueStatus, Role},
+    wire::{LinkState, NodeStatus, QueueStatus, Role},
 };
 use serde::Serialize;
 
@@ -109,13 +109,35 @@ impl View {
         majority(self.voters().len().max(1))
     }
 
-    /// The leader: of the highest term, and agreed on by a majority (of the nodes asked, if those were fewer than all).
+    /// Who leads: in the highest term that has a leader, and agreed on by a majority (of the nodes asked, if those were
+    /// fewer than all). One that was asked must say so itself: the followers of a dead leader believe in it for a while.
+    #[must_use]
+    pub fn leader_id(&self) -> Option<u64> {
+        let newest = self.statuses().filter(|status| status.leader != 0).max_by_key(|status| status.term)?;
+        let (term, leader) = (newest.term, newest.leader);
+        let agree = self.statuses().filter(|status| status.term == term && status.leader == leader).count();
+        let leads = |status: &NodeStatus| status.term == term && status.role == i32::from(Role::Leader);
+        let asked = self.rows.iter().find(|row| row.id() == Some(leader));
+        let itself = asked.is_none_or(|row| row.status.as_ref().is_some_and(leads));
+        (itself && agree >= self.needed().min(majority(self.rows.len()))).then_some(leader)
+    }
+
+    /// What the leader says, if it was asked.
     #[must_use]
     pub fn leader(&self) -> Option<&NodeStatus> {
-        let newest = self.statuses().filter(|s| s.role == i32::from(Role::Leader)).max_by_key(|s| s.term)?;
-        let agree = self.statuses().filter(|s| s.term == newest.term && s.leader == newest.node).count();
-        let needed = self.needed().min(majority(self.rows.len()));
-        (agree >= needed).then_some(newest)
+        let leader = self.leader_id()?;
+        self.statuses().find(|status| status.node == leader)
+    }
+
+    /// Whether a voter runs: it answered, or, if it was not asked, somebody who answered has an open link to it.
+    fn is_up(&self, voter: u64) -> bool {
+        let linked = |status: &NodeStatus| {
+            status.peers.iter().any(|peer| peer.node == voter && peer.link == i32::from(LinkState::Up))
+        };
+        match self.rows.iter().find(|row| row.id() == Some(voter)) {
+            Some(row) => row.status.is_some(),
+            None => self.statuses().any(linked),
+        }
     }
 
     fn statuses(&self) -> impl Iterator<Item = &NodeStatus> {
@@ -125,11 +147,11 @@ impl View {
     fn report(&self) -> Report {
         let voters = self.voters();
         let leader = self.leader();
-        let up = self.statuses().filter(|status| voters.contains(&status.node)).count();
+        let up = voters.iter().filter(|voter| self.is_up(**voter)).count();
         let queues = leader.or_else(|| self.statuses().max_by_key(|status| status.applied));
         Report {
             nodes: self.rows.iter().map(|row| self.node(row)).collect(),
-            leader: leader.map(|status| self.name_of(status.node)),
+            leader: self.leader_id().map(|id| self.name_of(id)),
             term: leader.or_else(|| self.statuses().max_by_key(|s| s.term)).map_or(0, |status| status.term),
             quorum: Quorum { needed: self.needed(), up, ok: up >= self.needed() },
             queues: queues.map_or_else(Vec::new, |status| status.queues.iter().map(Queue::of).collect()),

@@ -1,5 +1,7 @@
 //! The view from given answers: who leads, and the exact JSON.
 
+use raftdeck_shared::wire::PeerStatus;
+
 use super::*;
 
 fn status(node: u64, role: Role, term: u64, leader: u64) -> NodeStatus {
@@ -65,6 +67,22 @@ fn a_leader_that_only_believes_in_itself_does_not_lead() {
     let alone = view([Some(status(1, Role::Leader, 4, 1)), None, None]);
     assert!(alone.leader().is_none());
     assert!(!alone.report().quorum.ok);
+}
+
+#[test]
+fn a_dead_leader_does_not_lead_although_its_followers_believe_in_it() {
+    let dead = view([None, Some(status(2, Role::Follower, 4, 1)), Some(status(3, Role::Follower, 4, 1))]);
+    assert_eq!(dead.leader_id(), None);
+}
+
+#[test]
+fn of_nodes_that_were_not_asked_the_others_tell() {
+    let peer = |node: u64, link: LinkState| PeerStatus { node, link: link.into(), ..PeerStatus::default() };
+    let peers = vec![peer(1, LinkState::Up), peer(3, LinkState::Down)];
+    let follower = NodeStatus { peers, ..status(2, Role::Follower, 4, 1) };
+    let member = Member { name: None, id: None, api: "h:2".into(), peer: None };
+    let report = View { rows: vec![Row { member, status: Some(follower) }] }.report();
+    assert_eq!((report.leader.as_deref(), report.quorum.up, report.quorum.ok), (Some("n1"), 2, true));
 }
 
 #[test]
