@@ -107,7 +107,7 @@ pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
 async fn play(folder: &Folder, args: &Demo, out: Out) -> Result<(), Failure> {
     let started = start_all(folder, &folder.file().nodes.iter().collect::<Vec<_>>(), &Place::Background)?;
     ready::all(folder, &started).await?;
-    let target = Target::of_folder(folder.clone());
+    let target = Target::of_folder(folder);
     let client = Arc::new(target.client()?);
     let (sender, acknowledged) = mpsc::unbounded_channel();
     let mut trickle = JoinSet::new();

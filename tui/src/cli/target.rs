@@ -68,7 +68,7 @@ impl Target {
                         path.display()
                     )));
                 }
-                Ok(Target::of_folder(Folder::open(&dir)?))
+                Ok(Target::of_folder(&Folder::open(&dir)?))
             }
         }
     }
@@ -79,7 +79,7 @@ impl Target {
 
     /// The cluster of a folder.
     #[must_use]
-    pub fn of_folder(folder: Folder) -> Target {
+    pub fn of_folder(folder: &Folder) -> Target {
         Target { folder: Some(folder.clone()), ..Target::of(folder.file().clone()) }
     }
 

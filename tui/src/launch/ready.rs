@@ -56,7 +56,7 @@ pub async fn adopt(folder: &Folder, node: &NodeEntry) {
 /// # Errors
 /// A node ended, an address is taken, or the time is over.
 pub async fn all(folder: &Folder, started: &[(&NodeEntry, Started)]) -> Result<View, String> {
-    let target = Target::of_folder(folder.clone());
+    let target = Target::of_folder(folder);
     until(folder, started, || async {
         let view = View::gather(&target).await;
         let silent = view.rows.iter().filter(|row| row.status.is_none()).map(|row| row.name()).collect::<Vec<_>>();
