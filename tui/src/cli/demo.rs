@@ -19,7 +19,7 @@ use raftdeck_shared::{
 };
 use serde::Serialize;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::JoinSet,
     time::MissedTickBehavior,
@@ -81,48 +81,70 @@ impl Drop for Nodes {
     }
 }
 
+/// What ends the demo from outside. Listened for before anything is started that would have to be ended.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Goes on with the work until one comes.
+    async fn or<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let why = tokio::select! {
+            done = work => return done,
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "terminated",
+            _ = self.hangup.recv() => "the terminal was closed",
+        };
+        Err(Failure::Refused(format!("demo: {why}")))
+    }
+}
+
 /// `raftdeck demo`.
 ///
 /// # Errors
 /// The nodes do not come up, or a job that was acknowledged did not end as it was meant to.
 pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
     let failed = |e: io::Error| Failure::Refused(format!("demo: {e}"));
-    // Listened for before anything is started that would have to be ended.
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut signals = Signals::listen().map_err(failed)?;
     let temporary = tempfile::Builder::new().prefix("raftdeck-demo-").tempdir().map_err(failed)?;
     let mut file = new_file(ports::free(usize::from(args.nodes))?);
     file.enable_faults = true;
     file.executor.lease_ms = LEASE_MS;
     let nodes = Nodes { folder: Folder::create(temporary.path(), &file)?, _temporary: temporary };
-    tokio::select! {
-        done = play(&nodes.folder, args, out) => done,
-        _ = interrupt.recv() => Err(Failure::Refused("demo: interrupted".into())),
-        _ = terminate.recv() => Err(Failure::Refused("demo: terminated".into())),
-        _ = hangup.recv() => Err(Failure::Refused("demo: the terminal was closed".into())),
+    let target = Target::of_folder(&nodes.folder);
+    signals.or(start(&nodes.folder)).await?;
+    if !io::stdout().is_terminal() || out.json {
+        return signals.or(narrate(&nodes.folder, &target, args, out)).await;
     }
+    let (_trickle, _acknowledged) = trickle(Arc::new(target.client()?));
+    // The console ends by the same signals, and gives the terminal back first.
+    let length = args.seconds.map_or(Duration::MAX, Duration::from_secs);
+    tokio::time::timeout(length, open_console(&target)).await.unwrap_or(Ok(()))
 }
 
-async fn play(folder: &Folder, args: &Demo, out: Out) -> Result<(), Failure> {
+async fn start(folder: &Folder) -> Result<(), Failure> {
     let started = start_all(folder, &folder.file().nodes.iter().collect::<Vec<_>>(), &Place::Background)?;
     ready::all(folder, &started).await?;
-    let target = Target::of_folder(folder);
+    Ok(())
+}
+
+async fn narrate(folder: &Folder, target: &Target, args: &Demo, out: Out) -> Result<(), Failure> {
     let client = Arc::new(target.client()?);
-    let (sender, acknowledged) = mpsc::unbounded_channel();
-    let mut trickle = JoinSet::new();
-    trickle.spawn(submit_for_ever(Arc::clone(&client), sender));
-    if io::stdout().is_terminal() && !out.json {
-        let length = args.seconds.map_or(Duration::MAX, Duration::from_secs);
-        return match tokio::time::timeout(length, open_console(&target)).await {
-            Ok(closed) => closed,
-            Err(_) => Ok(()),
-        };
-    }
-    let mut streams = Streams::open(&target, &KINDS);
+    let (mut trickle, acknowledged) = trickle(Arc::clone(&client));
+    let mut streams = Streams::open(target, &KINDS);
     let length = Duration::from_secs(args.seconds.unwrap_or(SECONDS_DEFAULT));
     let (said, mut saying) = mpsc::channel(16);
-    let mut script = std::pin::pin!(script(folder, &target, length, said));
+    let mut script = std::pin::pin!(script(folder, target, length, said));
     loop {
         tokio::select! {
             line = streams.next() => line.print(out)?,
@@ -133,9 +155,16 @@ async fn play(folder: &Folder, args: &Demo, out: Out) -> Result<(), Failure> {
             }
         }
     }
-    trickle.abort_all();
-    while trickle.join_next().await.is_some() {}
+    trickle.shutdown().await;
     account(&client, acknowledged, out).await
+}
+
+/// Starts the trickle of jobs; it ends with the first value, and the second tells what became of each submit.
+fn trickle(client: Arc<Client>) -> (JoinSet<()>, mpsc::UnboundedReceiver<Acknowledged>) {
+    let (sender, acknowledged) = mpsc::unbounded_channel();
+    let mut trickle = JoinSet::new();
+    trickle.spawn(submit_for_ever(client, sender));
+    (trickle, acknowledged)
 }
 
 /// What happens while jobs go through: the leader is killed, and comes back.
@@ -173,10 +202,8 @@ async fn script(folder: &Folder, target: &Target, length: Duration, say: mpsc::S
     }
     let until_restart = (length / 2).saturating_sub(start.elapsed());
     tokio::time::sleep(until_restart).await;
-    let again = folder.clone();
-    let called = name.clone();
-    let restarted = tokio::task::spawn_blocking(move || again.restart_node(&called)).await;
-    let started = restarted.map_err(|e| format!("demo: {e}"))??;
+    // Not on another thread: a restart that an interrupt leaves behind would start a node that nobody ends.
+    let started = folder.restart_node(&name)?;
     let pid = started.process.pid;
     ready::one(folder, folder.node(&name)?, started).await?;
     say(format!("{name} is back, pid {pid}")).await;
