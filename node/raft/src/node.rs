@@ -180,11 +180,12 @@ pub struct Raft {
     pub(crate) random: Random,
     /// Up to here, entries were given out to be applied.
     delivered: Index,
-    /// Followers have been told of commits up to here (leaders only).
-    pub(crate) announced: Index,
-    /// As it was in the newest write.
+    /// Term and vote as they were in the newest write that held them ...
     written_hard: HardState,
+    /// ... and which write that was.
+    hard_in: WriteSeq,
     asked: WriteSeq,
+    persisted: WriteSeq,
     messages: u64,
     pub(crate) output: Output,
 }
@@ -215,9 +216,10 @@ impl Raft {
             election_timeout: 0,
             heartbeat_at: 0,
             delivered: found.applied,
-            announced: Index(0),
             written_hard: found.hard,
+            hard_in: WriteSeq(0),
             asked: WriteSeq(0),
+            persisted: WriteSeq(0),
             messages: 0,
             output: Output::default(),
         };
@@ -285,6 +287,7 @@ impl Raft {
     /// Write `seq`, and every one before it, is on disk.
     pub fn persisted(&mut self, seq: WriteSeq) {
         assert!(seq <= self.asked, "write {} was never asked for", seq.0);
+        self.persisted = self.persisted.max(seq);
         self.log.persisted(seq);
         match &mut self.role {
             Role::Leader { .. } => self.advance_commit(),
@@ -301,10 +304,12 @@ impl Raft {
     /// All that is to be done since the last call.
     pub fn take_output(&mut self) -> Output {
         self.replicate();
-        let hard = HardState { term: self.term, voted_for: self.voted_for };
+        let hard = self.hard();
         if hard != self.written_hard || self.log.has_unwritten() {
             self.asked = WriteSeq(self.asked.0 + 1);
-            self.written_hard = hard;
+            if std::mem::replace(&mut self.written_hard, hard) != hard {
+                self.hard_in = self.asked;
+            }
             let (from, entries) = self.log.take_unwritten(self.asked);
             self.output.write = Some(Write { seq: self.asked, hard, from, entries });
             if let Role::Candidate { own_vote: own_vote @ None, .. } = &mut self.role {
@@ -463,10 +468,19 @@ impl Raft {
         self.output.observations.push(Observed { term: self.term, what });
     }
 
-    /// May leave before this node's disk has anything.
+    fn hard(&self) -> HardState {
+        HardState { term: self.term, voted_for: self.voted_for }
+    }
+
+    /// May leave before this node's disk has its entries. Not before it has its term: a node must not come back with a
+    /// lower one than it has shown.
     pub(crate) fn send_now(&mut self, to: NodeId, body: Body) {
-        let envelope = self.envelope(to, self.term, body);
-        self.output.send_now.push(envelope);
+        if self.hard() == self.written_hard && self.persisted >= self.hard_in {
+            let envelope = self.envelope(to, self.term, body);
+            self.output.send_now.push(envelope);
+        } else {
+            self.send_durable(to, body);
+        }
     }
 
     /// Leaves when everything this node has written so far is on disk.

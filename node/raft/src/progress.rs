@@ -46,18 +46,35 @@ pub(crate) struct Window {
 pub(crate) struct Progress {
     matched: Index,
     next: Index,
+    /// The follower has been told, if the message arrives, that so much is committed.
+    told: Index,
     mode: Mode,
 }
 
 impl Progress {
     /// Of a follower of whom nothing is known: it may well have the whole log.
     pub(crate) fn new(last: Index) -> Progress {
-        Progress { matched: Index(0), next: last.next(), mode: Mode::Probing { asked_at: None } }
+        Progress { matched: Index(0), next: last.next(), told: Index(0), mode: Mode::Probing { asked_at: None } }
     }
 
     /// The logs agree up to here, and the follower has it on disk.
     pub(crate) fn matched(&self) -> Index {
         self.matched
+    }
+
+    /// How much of what is committed may be told to this follower.
+    pub(crate) fn tellable(&self, commit: Index) -> Index {
+        self.matched.min(commit)
+    }
+
+    /// Whether there is news for this follower.
+    pub(crate) fn has_news(&self, commit: Index) -> bool {
+        self.told < self.tellable(commit)
+    }
+
+    /// A message on its way tells it that so much is committed.
+    pub(crate) fn telling(&mut self, commit: Index) {
+        self.told = self.told.max(commit);
     }
 
     /// The next entry to send.

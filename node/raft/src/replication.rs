@@ -25,7 +25,6 @@ impl Raft {
         let followers: BTreeMap<_, _> = self.peers().into_iter().map(|peer| (peer, Progress::new(last))).collect();
         let uncommitted_bytes = self.log.range(self.commit.next(), last).iter().map(Entry::weight_bytes).sum();
         self.role = Role::Leader { followers, uncommitted_bytes };
-        self.announced = self.commit;
         self.heartbeat_at = self.now;
         self.observe(Observation::Became { role: RoleKind::Leader, cause: Cause::ElectionWon { votes } });
         for peer in self.peers() {
@@ -61,8 +60,10 @@ impl Raft {
     }
 
     fn send_heartbeat(&mut self, peer: NodeId) {
-        let Role::Leader { followers, .. } = &self.role else { return };
-        let commit = followers[&peer].matched().min(self.commit);
+        let Role::Leader { followers, .. } = &mut self.role else { return };
+        let progress = followers.get_mut(&peer).expect("every peer has its progress");
+        let commit = progress.tellable(self.commit);
+        progress.telling(commit);
         self.send_now(peer, Body::Heartbeat { commit });
     }
 
@@ -81,21 +82,20 @@ impl Raft {
             let prev_term = self.log.term_at(prev).expect("a leader has every entry that it has promised");
             let entries = self.log.batch(progress.next(), self.config.batch_entries_max, self.config.batch_bytes_max);
             let end = entries.last().map_or(prev, |e| e.index);
+            progress.telling(commit.min(end));
             progress.sent(end, entries.iter().map(Entry::weight_bytes).sum(), now);
             self.send_now(peer, Body::Append(Append { prev: (prev, prev_term), entries, commit }));
             any = true;
         }
     }
 
-    /// Once for each output: new entries to every follower, and to those that got none, the news of what is committed.
+    /// Once for each output: new entries to every follower, and to those that got none, news of what is committed.
     pub(crate) fn replicate(&mut self) {
-        if self.role() != RoleKind::Leader {
-            return;
-        }
-        let news = self.announced < self.commit;
-        self.announced = self.commit;
+        let commit = self.commit;
         for peer in self.peers() {
-            if !self.send_appends(peer) && news {
+            let sent = self.send_appends(peer);
+            let Role::Leader { followers, .. } = &self.role else { return };
+            if !sent && followers[&peer].has_news(commit) {
                 self.send_heartbeat(peer);
             }
         }
