@@ -65,8 +65,7 @@ pub async fn run(target: &Target, args: &Submit, out: Out) -> Result<(), Failure
         return Err(Failure::Usage(format!("--idempotency-key names one job, and {count} files are {count} jobs")));
     }
     let client = target.client()?;
-    let deadline = Instant::now() + args.within;
-    let wait = args.wait.then_some(deadline);
+    let wait = args.wait.then_some(args.within);
     if files.is_empty() {
         let job = NewJob { payload: payload(args.payload.as_deref())?, ..template };
         job.validate().map_err(|invalid| invalid.to_string())?;
@@ -214,15 +213,16 @@ fn read(path: &Path) -> Result<Bytes, Failure> {
 async fn finish(
     client: &Client,
     submitted: &[(wire::Submitted, Option<&Path>)],
-    wait: Option<Instant>,
+    wait: Option<Duration>,
     out: Out,
 ) -> Result<(), Failure> {
+    let deadline = wait.map(|within| Instant::now() + within);
     let mut incomplete = None;
     for (job, file) in submitted {
         let file = file.map(|path| path.display().to_string());
         let mut told = Told { id: job.id, state: state(job.state), index: job.index, ended: None, file: file.clone() };
         let label = file.map_or_else(|| job.id.to_string(), |file| format!("{} {}", job.id, plain(&file)));
-        let Some(deadline) = wait else {
+        let Some(deadline) = deadline else {
             out.say(&told, || label)?;
             continue;
         };

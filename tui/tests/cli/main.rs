@@ -199,9 +199,13 @@ async fn a_wait_ends_with_the_job_and_fails_unless_it_completed() {
     assert_eq!((code, stdout.trim_end()), (1, json));
     assert_eq!(stderr, "error: job 18 ended discarded: it broke\n");
     fake.script.lock().unwrap().states = vec![Running];
-    let late = call_at(&fake, &["submit", "echo", "--wait", "--within", "50ms"]).await;
-    let line = "job 19 is still running at the end of the wait (--within); it was submitted at index 42";
-    assert_eq!(late, error(1, line));
+    let (code, stdout, stderr) = call_at(&fake, &["submit", "echo", "--wait", "--within", "50ms"]).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    // On a busy machine the time may be over before the first look: then it is still what the submit said.
+    let line = |state: &str| {
+        format!("error: job 19 is still {state} at the end of the wait (--within); it was submitted at index 42\n")
+    };
+    assert!([line("running"), line("available")].contains(&stderr), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
