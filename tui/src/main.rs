@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! `raftdeck`: see [`raftdeck::cli`].
+
+fn main() -> std::process::ExitCode {
+    raftdeck::cli::main()
+}

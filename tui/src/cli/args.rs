@@ -1,0 +1,247 @@
+//! The words of the command line. What they mean is in the module of each verb.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
+
+use super::values;
+
+/// Largest number of nodes that one machine is asked to start.
+const LOCAL_NODES_MAX: i64 = raftdeck_shared::cluster::NODES_MAX as i64;
+
+/// See, steer and break a Raftdeck cluster. Without a verb: the console.
+#[derive(Debug, Parser)]
+#[command(name = "raftdeck", version, disable_help_subcommand = true, arg_required_else_help = false)]
+pub struct Call {
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub place: Place,
+    /// One JSON value on stdout instead of words
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Where the cluster is. The first that is given wins: --cluster, --connect, --dir, RAFTDECK_CLUSTER,
+/// RAFTDECK_CONNECT, ./.raftdeck.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Place {
+    /// The cluster file [env: RAFTDECK_CLUSTER]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// Api addresses of nodes instead of a file [env: RAFTDECK_CONNECT]
+    #[arg(long, global = true, value_name = "HOST:PORT,..", value_delimiter = ',')]
+    pub connect: Vec<String>,
+    /// The folder that `up` runs a cluster in [default: ./.raftdeck]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a cluster for a look around, with jobs and faults; it ends with this call
+    Demo(Demo),
+    /// Start the nodes of a folder that do not run
+    Up(Up),
+    /// Stop the nodes of a folder
+    Down,
+    /// Stop and start one node of a folder, in its place
+    Restart {
+        /// Name of the node
+        node: String,
+    },
+    /// The logs of the nodes of a folder, merged by time
+    Logs(Logs),
+    /// Nodes, roles, log positions, quorum and queues
+    Status,
+    /// Submit a job, or many
+    Submit(Box<Submit>),
+    /// List jobs, newest first
+    Jobs(Jobs),
+    /// One job and its history
+    Job {
+        /// Its id
+        id: u64,
+    },
+    /// Cancel a job
+    Cancel {
+        /// Its id
+        id: u64,
+    },
+    /// Fault: abort a node at once, with no clean-up
+    Kill {
+        /// Name of the node
+        node: String,
+        /// By SIGKILL from outside, for a node of the folder that does not answer or refuses faults
+        #[arg(long)]
+        hard: bool,
+    },
+    /// Fault: cut the links between sides: `cut n1,n2 / n3,n4,n5`, or `cut n4` from all others
+    Cut {
+        /// Sides, separated by `/`; nodes of a side, by commas
+        #[arg(required = true, value_name = "NODE,..[ / NODE,..]")]
+        sides: Vec<String>,
+        /// How long, at most 10m; the nodes themselves end it
+        #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = fault_ttl)]
+        ttl: Duration,
+    },
+    /// End the faults of all nodes, or of these
+    Heal {
+        /// Names of nodes
+        nodes: Vec<String>,
+    },
+    /// What the nodes observe, a line each, until interrupted (times are UTC)
+    Watch {
+        /// Lines only; the console is what `raftdeck` without a verb opens
+        #[arg(long)]
+        plain: bool,
+    },
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=LOCAL_NODES_MAX))]
+    pub nodes: u8,
+    /// How long jobs are submitted; without a terminal 20 by default
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(3..=86_400))]
+    pub seconds: Option<u64>,
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// How many nodes [default for a new folder: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=LOCAL_NODES_MAX))]
+    pub nodes: Option<u8>,
+    /// A tmux tab for each node (the default inside tmux)
+    #[arg(long, group = "place")]
+    pub tabs: bool,
+    /// A tmux pane for each node
+    #[arg(long, group = "place")]
+    pub panes: bool,
+    /// In the background (the default outside tmux)
+    #[arg(long, group = "place")]
+    pub bg: bool,
+    /// A TOML file of `[handlers.NAME]` tables with `command = [..]`
+    #[arg(long, value_name = "FILE")]
+    pub handlers: Option<PathBuf>,
+    /// Let the nodes take faults (kill, cut)
+    #[arg(long)]
+    pub enable_faults: bool,
+    /// Api ports from here on, peer ports 100 above, instead of free ones
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=65_300))]
+    pub base_port: Option<u16>,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Only this node's
+    pub node: Option<String>,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines
+    #[arg(short = 'n', long, default_value_t = 50)]
+    pub lines: usize,
+}
+
+/// `submit`.
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// What runs the job: echo, sleep, fail, or a name of the cluster file
+    pub handler: String,
+    /// Its input; `-` reads it from stdin
+    #[arg(conflicts_with_all = ["file", "bulk"], allow_negative_numbers = true)]
+    pub payload: Option<String>,
+    /// A file that is the payload; several are several jobs
+    #[arg(long, value_name = "PATH")]
+    pub file: Vec<PathBuf>,
+    /// Files, or folders of files, each the payload of one job
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub bulk: Vec<PathBuf>,
+    /// Where it waits
+    #[arg(long, default_value = "default")]
+    pub queue: String,
+    /// 0 first, 9 last
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=i64::from(PRIORITY_MAX)))]
+    pub priority: u8,
+    /// Not before this long from now
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, conflicts_with = "at")]
+    pub delay: Option<Duration>,
+    /// Not before this time: RFC 3339 or unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = values::moment_ms)]
+    pub at: Option<u64>,
+    /// The same key and request answer with the same job, for 24 h
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Attempts before it is discarded
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub max_attempts: u32,
+    /// A fixed wait between attempts, instead of one that grows
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub retry_delay: Option<Duration>,
+    /// Of one attempt
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub timeout: Option<Duration>,
+    /// Wait until it has ended; fails unless it completed
+    #[arg(long)]
+    pub wait: bool,
+    /// Longest wait
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration, requires = "wait")]
+    pub within: Duration,
+}
+
+/// `jobs`.
+#[derive(Debug, Args)]
+pub struct Jobs {
+    /// Only in this state; may be repeated
+    #[arg(long = "state", value_name = "STATE")]
+    pub states: Vec<JobState>,
+    /// Only of this queue
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Only of this handler
+    #[arg(long)]
+    pub handler: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Only those before this id, to page on
+    #[arg(long, value_name = "ID")]
+    pub before: Option<u64>,
+}
+
+/// The longest that a node lets a fault live.
+pub const FAULT_TTL_MAX: Duration = Duration::from_secs(600);
+
+fn fault_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = values::duration(text)?;
+    if ttl.is_zero() || ttl > FAULT_TTL_MAX {
+        return Err(format!("a fault lasts 1ms to 10m, not {text}"));
+    }
+    Ok(ttl)
+}
+
+/// An api address as it may be given: `HOST:PORT`.
+///
+/// # Errors
+/// In words that name the value.
+pub fn address(text: &str) -> Result<String, String> {
+    let refuse = || format!("{text:?} is not HOST:PORT");
+    if text.parse::<SocketAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !host.chars().all(plain) || port.parse::<u16>().is_err() {
+        return Err(refuse());
+    }
+    Ok(text.to_owned())
+}

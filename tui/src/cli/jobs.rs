@@ -1,0 +1,278 @@
+//! `jobs`, `job`, `cancel`: looking at jobs and ending them.
+
+use raftdeck_jobs::JobState;
+use raftdeck_shared::{
+    client::ClientError,
+    ids::JobId,
+    wire::{self, JobState as Wire},
+};
+use serde::Serialize;
+
+use super::{
+    args::Jobs,
+    failure::Failure,
+    out::{Out, table},
+    submit::CALL_WITHIN,
+    target::Target,
+    values::clock,
+};
+use crate::narrate::plain;
+
+/// A job of a list.
+#[derive(Debug, Serialize)]
+struct Line {
+    id: u64,
+    state: &'static str,
+    index: u64,
+    queue: String,
+    handler: String,
+    priority: u32,
+    attempt: u32,
+    max_attempts: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    jobs: Vec<Line>,
+    applied: u64,
+    more: bool,
+}
+
+/// One job, whole.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    line: Line,
+    result: Option<String>,
+    error: Option<String>,
+    payload: String,
+    completed_token: Option<u64>,
+    history: Vec<Event>,
+    applied: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Event {
+    at_ms: u64,
+    index: u64,
+    attempt: u32,
+    what: String,
+    note: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Cancelled {
+    id: u64,
+    state: &'static str,
+    index: u64,
+}
+
+/// The word for a state as it comes over the wire.
+#[must_use]
+pub fn state(state: i32) -> &'static str {
+    match Wire::try_from(state) {
+        Ok(Wire::Scheduled) => JobState::Scheduled.as_str(),
+        Ok(Wire::Available) => JobState::Available.as_str(),
+        Ok(Wire::Running) => JobState::Running.as_str(),
+        Ok(Wire::Retryable) => JobState::Retryable.as_str(),
+        Ok(Wire::Completed) => JobState::Completed.as_str(),
+        Ok(Wire::Cancelled) => JobState::Cancelled.as_str(),
+        Ok(Wire::Discarded) => JobState::Discarded.as_str(),
+        Ok(Wire::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+fn on_wire(state: JobState) -> Wire {
+    match state {
+        JobState::Scheduled => Wire::Scheduled,
+        JobState::Available => Wire::Available,
+        JobState::Running => Wire::Running,
+        JobState::Retryable => Wire::Retryable,
+        JobState::Completed => Wire::Completed,
+        JobState::Cancelled => Wire::Cancelled,
+        JobState::Discarded => Wire::Discarded,
+    }
+}
+
+impl Line {
+    fn of(job: &wire::Job) -> Line {
+        Line {
+            id: job.id,
+            state: state(job.state),
+            index: job.submit_index,
+            queue: job.queue.clone(),
+            handler: job.handler.clone(),
+            priority: job.priority,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+        }
+    }
+}
+
+impl Whole {
+    fn of(job: &wire::Job, applied: u64) -> Whole {
+        let event = |event: &wire::JobEvent| Event {
+            at_ms: event.at_ms,
+            index: event.index,
+            attempt: event.attempt,
+            what: event.what.clone(),
+            note: event.note.clone(),
+        };
+        let completed = job.state == i32::from(Wire::Completed);
+        Whole {
+            line: Line::of(job),
+            result: completed.then(|| String::from_utf8_lossy(&job.result).into_owned()),
+            error: (!job.error.is_empty()).then(|| job.error.clone()),
+            payload: String::from_utf8_lossy(&job.payload).into_owned(),
+            completed_token: job.completed_token,
+            history: job.history.iter().map(event).collect(),
+            applied,
+        }
+    }
+
+    fn words(&self) -> String {
+        let Line { id, state, index, queue, handler, priority, attempt, max_attempts } = &self.line;
+        let mut words = format!(
+            "job {id} {state}: handler {}, queue {}, priority {priority}, attempt {attempt} of {max_attempts}, submitted at index {index}\npayload  {}",
+            plain(handler),
+            plain(queue),
+            plain(&self.payload)
+        );
+        if let Some(result) = &self.result {
+            let token = self.completed_token.map_or_else(String::new, |token| format!(" (under token {token})"));
+            words += &format!("\nresult   {}{token}", plain(result).trim_end());
+        }
+        if let Some(error) = &self.error {
+            words += &format!("\nerror    {}", plain(error));
+        }
+        for Event { at_ms, index, attempt, what, note } in &self.history {
+            let note = if note.is_empty() { String::new() } else { format!(": {}", plain(note)) };
+            words += &format!("\n{}  index {index}  attempt {attempt}  {}{note}", clock(*at_ms), plain(what));
+        }
+        words
+    }
+}
+
+/// `raftdeck jobs`.
+///
+/// # Errors
+/// The cluster does not answer.
+pub async fn list(target: &Target, args: &Jobs, out: Out) -> Result<(), Failure> {
+    let request = wire::ListRequest {
+        states: args.states.iter().map(|state| on_wire(*state).into()).collect(),
+        queue: args.queue.clone().unwrap_or_default(),
+        handler: args.handler.clone().unwrap_or_default(),
+        before_id: args.before.unwrap_or(0),
+        limit: args.limit,
+        min_index: 0,
+    };
+    let reply = target.client()?.list(request, CALL_WITHIN).await?;
+    let jobs = reply.jobs.iter().map(Line::of).collect();
+    let list = List { jobs, applied: reply.applied, more: reply.more };
+    out.say(&list, || {
+        let rows: Vec<[String; 6]> = list
+            .jobs
+            .iter()
+            .map(|job| {
+                let attempts = format!("{}/{}", job.attempt, job.max_attempts);
+                [
+                    job.id.to_string(),
+                    job.state.to_owned(),
+                    plain(&job.queue),
+                    plain(&job.handler),
+                    job.priority.to_string(),
+                    attempts,
+                ]
+            })
+            .collect();
+        let more = match list.jobs.last() {
+            Some(last) if list.more => format!("\nmore: --before {}", last.id),
+            Some(_) | None => String::new(),
+        };
+        table(["ID", "STATE", "QUEUE", "HANDLER", "PRIORITY", "ATTEMPT"], &rows) + &more
+    })
+}
+
+/// `raftdeck job ID`.
+///
+/// # Errors
+/// There is no such job, or the cluster does not answer.
+pub async fn show(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
+    let reply = target.client()?.get(JobId(id), 0, CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+    let job = reply.job.ok_or_else(|| format!("job {id}: no such job"))?;
+    let whole = Whole::of(&job, reply.applied);
+    out.say(&whole, || whole.words())
+}
+
+/// `raftdeck cancel ID`.
+///
+/// # Errors
+/// There is no such job, it has ended in another way already, or the cluster does not answer.
+pub async fn cancel(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
+    let reply = target.client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+    let cancelled = Cancelled { id, state: state(reply.state), index: reply.index };
+    out.say(&cancelled, || match Wire::try_from(reply.state) {
+        Ok(Wire::Running) => format!("{id} is running: its worker is told to stop"),
+        Ok(_) | Err(_) => format!("{id} {}", cancelled.state),
+    })?;
+    match Wire::try_from(reply.state) {
+        Ok(Wire::Completed | Wire::Discarded) => {
+            Err(Failure::Refused(format!("job {id} is {} already: nothing was cancelled", cancelled.state)))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A refusal that names the job even where the node's words do not.
+fn about(id: u64, error: &ClientError) -> Failure {
+    let words = error.to_string();
+    let named = matches!(error, ClientError::Refused { .. }) && !words.contains(&id.to_string());
+    Failure::Refused(if named { format!("job {id}: {words}") } else { words })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_a_job_is_exact() {
+        let event = wire::JobEvent { at_ms: 5, index: 6, attempt: 1, what: "completed".into(), note: "by n1".into() };
+        let job = wire::Job {
+            id: 17,
+            queue: "default".into(),
+            handler: "echo".into(),
+            priority: 5,
+            state: Wire::Completed.into(),
+            attempt: 1,
+            max_attempts: 25,
+            submit_index: 42,
+            completed_token: Some(43),
+            payload: bytes::Bytes::from_static(b"h\xffi"),
+            result: bytes::Bytes::from_static(b"hi"),
+            history: vec![event],
+            ..wire::Job::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&Whole::of(&job, 50)).unwrap(),
+            concat!(
+                r#"{"id":17,"state":"completed","index":42,"queue":"default","handler":"echo","priority":5,"#,
+                r#""attempt":1,"max_attempts":25,"result":"hi","error":null,"payload":"h�i","completed_token":43,"#,
+                r#""history":[{"at_ms":5,"index":6,"attempt":1,"what":"completed","note":"by n1"}],"applied":50}"#,
+            )
+        );
+        let waiting = wire::Job { state: Wire::Retryable.into(), completed_token: None, error: "no".into(), ..job };
+        let json = serde_json::to_string(&Whole::of(&waiting, 50)).unwrap();
+        assert!(
+            json.contains(r#""result":null,"error":"no","#) && json.contains(r#""completed_token":null"#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn every_state_has_one_word_on_both_sides() {
+        for one in JobState::ALL {
+            assert_eq!(state(on_wire(one).into()), one.as_str());
+        }
+        assert_eq!(state(8), "unknown");
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: every view of the console as text or JSON, every action as a verb.
+//!
+//! Contract for programs: exit code 0 is done, 1 is refused or failed, 2 is a call that is not understood. With `--json`
+//! stdout holds JSON only, one value a line; what went wrong is always exactly one line `error: ..` on stderr.
+
+pub mod args;
+pub mod demo;
+pub mod failure;
+pub mod faults;
+pub mod jobs;
+pub mod logs;
+pub mod out;
+pub mod sides;
+pub mod status;
+pub mod submit;
+pub mod target;
+pub mod up;
+pub mod values;
+pub mod watch;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::{Parser as _, error::ErrorKind};
+
+use self::{
+    args::{Call, Verb},
+    failure::{Failure, usage_line},
+    out::Out,
+    target::Target,
+};
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Call::try_parse() {
+        Ok(call) => run(&call),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                // A reader that has gone has read enough.
+                let _ = error.print();
+                Ok(())
+            }
+            _ => Err(Failure::Usage(usage_line(&error))),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(call: &Call) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
+    let done = runtime.block_on(dispatch(call));
+    // A read of stdin or a wait for a process may still be under way; nobody needs its end.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(call: &Call) -> Result<(), Failure> {
+    let out = Out::new(call.json);
+    let place = &call.place;
+    let target = || Target::find(place);
+    match &call.verb {
+        None => open_console(&target()?).await,
+        Some(Verb::Demo(args)) => demo::run(args, out).await,
+        Some(Verb::Up(args)) => up::up(place, args, out).await,
+        Some(Verb::Down) => up::down(place, out).await,
+        Some(Verb::Restart { node }) => up::restart(place, node, out).await,
+        Some(Verb::Logs(args)) => logs::run(place, args, out).await,
+        Some(Verb::Status) => status::run(&target()?, out).await,
+        Some(Verb::Submit(args)) => submit::run(&target()?, args, out).await,
+        Some(Verb::Jobs(args)) => jobs::list(&target()?, args, out).await,
+        Some(Verb::Job { id }) => jobs::show(&target()?, *id, out).await,
+        Some(Verb::Cancel { id }) => jobs::cancel(&target()?, *id, out).await,
+        Some(Verb::Kill { node, hard: true }) => faults::kill_hard(place, node, out),
+        Some(Verb::Kill { node, hard: false }) => faults::kill(&target()?, node, out).await,
+        Some(Verb::Cut { sides, ttl }) => faults::cut(&target()?, sides, *ttl, out).await,
+        Some(Verb::Heal { nodes }) => faults::heal(&target()?, nodes, out).await,
+        Some(Verb::Watch { plain: _ }) => watch::run(&target()?, out).await,
+    }
+}
+
+/// Opens the console on a cluster and returns when it is closed: the one way from the command line into it.
+///
+/// # Errors
+/// There is no terminal.
+pub async fn open_console(_target: &Target) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(Failure::Refused(
+            "the console needs a terminal: `raftdeck status` and `raftdeck watch --plain` do not".into(),
+        ));
+    }
+    Err(Failure::Refused("the console is not in this build; `raftdeck watch --plain` narrates".into()))
+}

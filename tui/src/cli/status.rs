@@ -1,0 +1,320 @@
+//! `status`: the cluster as its nodes tell it, and who leads.
+//!
+//! All nodes are asked at once; what comes back are as many views of the cluster as there are nodes, taken at slightly
+//! different times, and some may be wrong: a leader cut off from the others believes in itself for a while.
+//! The law that [`View::leader_id`] keeps: a leader is the one of the **highest term**, and only if a **majority agrees**.
+//! Otherwise there is none, whatever a single node says about itself.
+
+use futures_util::future::join_all;
+use raftdeck_shared::{
+    ids::NodeId,
+    wire::{LinkState, NodeStatus, QueueStatus, Role},
+};
+use serde::Serialize;
+
+use super::{
+    failure::Failure,
+    out::{Out, table},
+    target::{Member, Target},
+};
+use crate::{ask, narrate};
+
+/// One node and what it said; nothing if it did not answer.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// As the caller knows it.
+    pub member: Member,
+    /// As it says itself.
+    pub status: Option<NodeStatus>,
+}
+
+/// What all nodes said.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// In the order of the cluster file.
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    /// Its name: by the file, else its own word, else its address.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let own = self.status.as_ref().map(|status| narrate::plain(&status.name)).filter(|name| !name.is_empty());
+        self.member.name.clone().or(own).unwrap_or_else(|| self.member.api.clone())
+    }
+
+    /// Its number, if anyone knows it.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        self.member.id.or_else(|| self.status.as_ref().map(|status| status.node))
+    }
+}
+
+impl View {
+    /// Asks every node, all at the same time.
+    pub async fn gather(target: &Target) -> View {
+        let answers = target.members.iter().map(|member| async move {
+            let status = ask::status(&member.api, ask::STATUS_WITHIN).await.ok();
+            Row { member: member.clone(), status }
+        });
+        View { rows: join_all(answers).await }
+    }
+
+    /// Fails if nobody answered.
+    ///
+    /// # Errors
+    /// Names what was tried.
+    pub fn reached(self) -> Result<View, Failure> {
+        if self.statuses().next().is_some() {
+            return Ok(self);
+        }
+        let tried: Vec<&str> = self.rows.iter().map(|row| row.member.api.as_str()).collect();
+        Err(Failure::Refused(format!("no node reachable: tried {}", tried.join(", "))))
+    }
+
+    /// The row of the node of this name, or of this number.
+    ///
+    /// # Errors
+    /// No node has it.
+    pub fn row(&self, name: &str) -> Result<&Row, Failure> {
+        let number: Option<u64> = name.parse().ok();
+        let named = self.rows.iter().find(|row| row.name() == name);
+        let row = named.or_else(|| self.rows.iter().find(|row| number.is_some() && row.id() == number));
+        row.ok_or_else(|| {
+            let known: Vec<String> = self.rows.iter().map(Row::name).collect();
+            Failure::Refused(format!("no node {name:?}: the cluster has {}", known.join(", ")))
+        })
+    }
+
+    /// The name of a node by its number.
+    #[must_use]
+    pub fn name_of(&self, id: u64) -> String {
+        let row = self.rows.iter().find(|row| row.id() == Some(id));
+        row.map_or_else(|| NodeId(id).to_string(), Row::name)
+    }
+
+    /// The numbers of all voting members: by the newest view of them, else all that are listed.
+    #[must_use]
+    pub fn voters(&self) -> Vec<u64> {
+        let newest = self.statuses().filter(|status| !status.voters.is_empty()).max_by_key(|status| status.term);
+        match newest {
+            Some(status) => status.voters.clone(),
+            None => self.rows.iter().filter_map(Row::id).collect(),
+        }
+    }
+
+    /// How many voters make a majority.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        majority(self.voters().len().max(1))
+    }
+
+    /// Who leads: in the highest term that has a leader, and agreed on by a majority (of the nodes asked, if those were
+    /// fewer than all). One that was asked must say so itself: the followers of a dead leader believe in it for a while.
+    #[must_use]
+    pub fn leader_id(&self) -> Option<u64> {
+        let newest = self.statuses().filter(|status| status.leader != 0).max_by_key(|status| status.term)?;
+        let (term, leader) = (newest.term, newest.leader);
+        let agree = self.statuses().filter(|status| status.term == term && status.leader == leader).count();
+        let leads = |status: &NodeStatus| status.term == term && status.role == i32::from(Role::Leader);
+        let asked = self.rows.iter().find(|row| row.id() == Some(leader));
+        let itself = asked.is_none_or(|row| row.status.as_ref().is_some_and(leads));
+        (itself && agree >= self.needed().min(majority(self.rows.len()))).then_some(leader)
+    }
+
+    /// What the leader says, if it was asked.
+    #[must_use]
+    pub fn leader(&self) -> Option<&NodeStatus> {
+        let leader = self.leader_id()?;
+        self.statuses().find(|status| status.node == leader)
+    }
+
+    /// Whether a voter runs: it answered, or, if it was not asked, somebody who answered has an open link to it.
+    fn is_up(&self, voter: u64) -> bool {
+        let linked = |status: &NodeStatus| {
+            status.peers.iter().any(|peer| peer.node == voter && peer.link == i32::from(LinkState::Up))
+        };
+        match self.rows.iter().find(|row| row.id() == Some(voter)) {
+            Some(row) => row.status.is_some(),
+            None => self.statuses().any(linked),
+        }
+    }
+
+    fn statuses(&self) -> impl Iterator<Item = &NodeStatus> {
+        self.rows.iter().filter_map(|row| row.status.as_ref())
+    }
+
+    fn report(&self) -> Report {
+        let voters = self.voters();
+        let leader = self.leader();
+        let up = voters.iter().filter(|voter| self.is_up(**voter)).count();
+        let queues = leader.or_else(|| self.statuses().max_by_key(|status| status.applied));
+        Report {
+            nodes: self.rows.iter().map(|row| self.node(row)).collect(),
+            leader: self.leader_id().map(|id| self.name_of(id)),
+            term: leader.or_else(|| self.statuses().max_by_key(|s| s.term)).map_or(0, |status| status.term),
+            quorum: Quorum { needed: self.needed(), up, ok: up >= self.needed() },
+            queues: queues.map_or_else(Vec::new, |status| status.queues.iter().map(Queue::of).collect()),
+        }
+    }
+
+    fn node(&self, row: &Row) -> Node {
+        let status = row.status.as_ref();
+        Node {
+            id: row.name(),
+            api: row.member.api.clone(),
+            peer: row.member.peer.clone(),
+            pid: status.map(|s| s.pid),
+            up: status.is_some(),
+            role: status.map(|s| narrate::role(s.role)),
+            term: status.map(|s| s.term),
+            leader: status.filter(|s| s.leader != 0).map(|s| self.name_of(s.leader)),
+            last: status.map(|s| s.last),
+            commit: status.map(|s| s.commit),
+            applied: status.map(|s| s.applied),
+            state_hash: status.map(|s| format!("{:016x}", s.state_hash)),
+        }
+    }
+}
+
+fn majority(nodes: usize) -> usize {
+    nodes / 2 + 1
+}
+
+/// The status as it is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    nodes: Vec<Node>,
+    leader: Option<String>,
+    term: u64,
+    quorum: Quorum,
+    queues: Vec<Queue>,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    id: String,
+    api: String,
+    peer: Option<String>,
+    pid: Option<u32>,
+    up: bool,
+    role: Option<&'static str>,
+    term: Option<u64>,
+    leader: Option<String>,
+    last: Option<u64>,
+    commit: Option<u64>,
+    applied: Option<u64>,
+    state_hash: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Quorum {
+    needed: usize,
+    up: usize,
+    ok: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Queue {
+    name: String,
+    available: u64,
+    running: u64,
+    scheduled: u64,
+    retryable: u64,
+    completed: u64,
+    cancelled: u64,
+    discarded: u64,
+}
+
+impl Queue {
+    fn of(queue: &QueueStatus) -> Queue {
+        Queue {
+            name: queue.name.clone(),
+            available: queue.available,
+            running: queue.running,
+            scheduled: queue.scheduled,
+            retryable: queue.retryable,
+            completed: queue.completed,
+            cancelled: queue.cancelled,
+            discarded: queue.discarded,
+        }
+    }
+}
+
+impl Report {
+    fn words(&self) -> String {
+        let head = ["NODE", "API", "PEER", "PID", "ROLE", "TERM", "LEADER", "LAST", "COMMIT", "APPLIED", "STATE"];
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        let number = |value: Option<u64>| or_dash(value.map(|n| n.to_string()));
+        let rows = self.nodes.iter().map(|node| {
+            [
+                node.id.clone(),
+                node.api.clone(),
+                or_dash(node.peer.clone()),
+                number(node.pid.map(u64::from)),
+                node.role.unwrap_or("down").to_owned(),
+                number(node.term),
+                or_dash(node.leader.clone()),
+                number(node.last),
+                number(node.commit),
+                number(node.applied),
+                or_dash(node.state_hash.clone()),
+            ]
+        });
+        let rows: Vec<[String; 11]> = rows.collect();
+        let leader = match &self.leader {
+            Some(leader) => format!("leader {leader} in term {}", self.term),
+            None => format!("no leader that a majority agrees on, newest term {}", self.term),
+        };
+        let Quorum { needed, up, ok } = self.quorum;
+        let quorum = if ok { "quorum" } else { "NO QUORUM" };
+        let mut words = format!("{}\n{leader}; {quorum}: {up} up, {needed} needed", table(head, &rows));
+        if !self.queues.is_empty() {
+            let head =
+                ["QUEUE", "AVAILABLE", "RUNNING", "SCHEDULED", "RETRYABLE", "COMPLETED", "CANCELLED", "DISCARDED"];
+            let rows: Vec<[String; 8]> = self.queues.iter().map(Queue::cells).collect();
+            words += &format!("\n{}", table(head, &rows));
+        }
+        words
+    }
+}
+
+impl Queue {
+    fn cells(&self) -> [String; 8] {
+        let counts = [
+            self.available,
+            self.running,
+            self.scheduled,
+            self.retryable,
+            self.completed,
+            self.cancelled,
+            self.discarded,
+        ];
+        let mut cells = [const { String::new() }; 8];
+        cells[0] = narrate::plain(&self.name);
+        for (cell, count) in cells[1..].iter_mut().zip(counts) {
+            *cell = count.to_string();
+        }
+        cells
+    }
+}
+
+/// Prints a view.
+///
+/// # Errors
+/// Stdout does not take it.
+pub fn print(view: &View, out: Out) -> Result<(), Failure> {
+    let report = view.report();
+    out.say(&report, || report.words())
+}
+
+/// `raftdeck status`.
+///
+/// # Errors
+/// No node answers.
+pub async fn run(target: &Target, out: Out) -> Result<(), Failure> {
+    print(&View::gather(target).await.reached()?, out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! A cluster's folder, and the nodes it runs.
+//!
+//! ```text
+//! DIR/cluster.toml     the cluster file, as `up` wrote it or as the operator did
+//! DIR/n1/              data directory of node n1, and beside its data:
+//! DIR/n1/node.log        what it says
+//! DIR/n1/pid             the process, as `PID START`
+//! DIR/n1/pane            its tmux pane, if it has one
+//! ```
+//!
+//! Laws: the folder is the only memory between two calls; a node that runs is never started again; a process is
+//! signalled only if it is the very one that was started; and the cluster file is written once, whole or not at all.
+//! The calls block for as long as a process needs to end: from async code they go through `spawn_blocking`.
+
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use raftdeck_shared::cluster::{ClusterFile, NodeEntry};
+
+use super::{
+    binary,
+    process::{self, Process},
+    tmux::{Pane, Server, Shape},
+};
+
+/// The cluster file's name in the folder.
+pub const CLUSTER_FILE: &str = "cluster.toml";
+
+/// A node that was asked to end is killed after this long.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// A killed process is gone within this time.
+const KILL_WITHIN: Duration = Duration::from_secs(2);
+
+/// How much of the end of a log is searched for the reason of an early end.
+const LOG_TAIL_BYTES: u64 = 64 << 10;
+
+/// A folder with its cluster file. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    file: ClusterFile,
+}
+
+/// Where a node runs.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Detached from any terminal.
+    Background,
+    /// In a tab or pane.
+    Tmux(Server, Shape),
+}
+
+/// A node that was started.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Its process.
+    pub process: Process,
+    /// Length of its log before.
+    log_from: u64,
+}
+
+/// How a node's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It did not run.
+    NotRunning,
+    /// When asked to.
+    Ended {
+        /// Of the process.
+        pid: u32,
+    },
+    /// It had to be killed.
+    Killed {
+        /// Of the process.
+        pid: u32,
+    },
+}
+
+impl Folder {
+    /// The folder as it stands.
+    ///
+    /// # Errors
+    /// It holds no cluster file, or one that is not taken.
+    pub fn open(dir: &Path) -> Result<Folder, String> {
+        let path = dir.join(CLUSTER_FILE);
+        if !path.exists() {
+            return Err(format!("{} does not exist: no cluster was started in this folder", path.display()));
+        }
+        let file = ClusterFile::load(&path).map_err(|e| e.to_string())?;
+        let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
+        Ok(Folder { dir, file })
+    }
+
+    /// Whether a cluster was made here.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(CLUSTER_FILE).exists()
+    }
+
+    /// Makes the folder of a new cluster.
+    ///
+    /// # Errors
+    /// It cannot be written, or the file would not be taken.
+    pub fn create(dir: &Path, file: &ClusterFile) -> Result<Folder, String> {
+        let failed = |e: io::Error| format!("cannot write {}: {e}", dir.join(CLUSTER_FILE).display());
+        fs::create_dir_all(dir).map_err(failed)?;
+        let draft = dir.join(format!("{CLUSTER_FILE}.new"));
+        fs::write(&draft, file.to_toml()).map_err(failed)?;
+        if let Err(error) = ClusterFile::load(&draft) {
+            let _ = fs::remove_file(&draft);
+            return Err(error.message);
+        }
+        fs::rename(&draft, dir.join(CLUSTER_FILE)).map_err(failed)?;
+        Folder::open(dir)
+    }
+
+    /// Its cluster file.
+    #[must_use]
+    pub fn file(&self) -> &ClusterFile {
+        &self.file
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A node by its name or number.
+    ///
+    /// # Errors
+    /// The cluster has no such node.
+    pub fn node(&self, name: &str) -> Result<&NodeEntry, String> {
+        self.file.node(name).ok_or_else(|| {
+            let known: Vec<&str> = self.file.nodes.iter().map(|node| node.name.as_str()).collect();
+            format!("no node {name:?}: the cluster has {}", known.join(", "))
+        })
+    }
+
+    /// Where a node's log is.
+    #[must_use]
+    pub fn log(&self, node: &NodeEntry) -> PathBuf {
+        self.home(node).join("node.log")
+    }
+
+    /// The process of a node, if it runs.
+    #[must_use]
+    pub fn process(&self, node: &NodeEntry) -> Option<Process> {
+        let text = fs::read_to_string(self.home(node).join("pid")).ok()?;
+        text.parse().ok().filter(Process::is_alive)
+    }
+
+    /// The pane of a node, if it still has one.
+    #[must_use]
+    pub fn pane(&self, node: &NodeEntry) -> Option<Pane> {
+        let text = fs::read_to_string(self.home(node).join("pane")).ok()?;
+        text.parse().ok().filter(Pane::exists)
+    }
+
+    /// Starts a node that does not run. One that has a pane starts there again.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started. That it ends right afterwards shows later: [`Folder::why_ended`].
+    pub fn start(&self, node: &NodeEntry, place: &Place) -> Result<Started, String> {
+        let name = &node.name;
+        if let Some(process) = self.process(node) {
+            return Err(format!("{name} runs already, pid {}", process.pid));
+        }
+        let home = self.home(node);
+        let failed = |e: io::Error| format!("{name}: cannot write {}: {e}", home.display());
+        fs::create_dir_all(&home).map_err(failed)?;
+        let log_from = fs::metadata(self.log(node)).map_or(0, |about| about.len());
+        let mut command = self.command(node)?;
+        let pane = match (self.pane(node), place) {
+            (Some(pane), _) => Some(pane),
+            (None, Place::Tmux(server, shape)) => Some(server.open(name, *shape, &self.dir)?),
+            (None, Place::Background) => None,
+        };
+        let process = match pane {
+            None => process::start_detached(&command, &self.dir, &self.log(node))
+                .map_err(|e| format!("{name}: cannot start {}: {e}", command[0]))?,
+            Some(pane) => {
+                fs::write(home.join("pane"), format!("{pane}\n")).map_err(failed)?;
+                command.extend(["--log-file".to_owned(), self.log(node).display().to_string()]);
+                let pid = pane.start(&command, &self.dir)?;
+                Process::of(pid).ok_or_else(|| format!("{name}: {}", self.last_words(node, log_from)))?
+            }
+        };
+        fs::write(home.join("pid"), format!("{process}\n")).map_err(failed)?;
+        Ok(Started { process, log_from })
+    }
+
+    /// Why a node that was started has ended, in its own words.
+    #[must_use]
+    pub fn why_ended(&self, node: &NodeEntry, started: &Started) -> String {
+        format!("{}: {}", node.name, self.last_words(node, started.log_from))
+    }
+
+    /// Its last `error:` line since then, from its log or its pane; else its last line.
+    fn last_words(&self, node: &NodeEntry, log_from: u64) -> String {
+        let log = tail(&self.log(node), log_from).unwrap_or_default();
+        let text = self.pane(node).map_or_else(String::new, |pane| pane.text()) + "\n" + &log;
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let error = lines().rev().find_map(|line| line.strip_prefix("error: "));
+        match error.or_else(|| lines().next_back()) {
+            Some(words) => words.to_owned(),
+            None => format!("ended at its start without a word (log: {})", self.log(node).display()),
+        }
+    }
+
+    /// Remembers a process that runs a node but was not started from here, by the pid that the node says. That number
+    /// means something only if the node is on this machine, and may still mean another process if it only seems to be
+    /// (a forwarded port): a process of another name is left alone.
+    pub fn adopt(&self, node: &NodeEntry, pid: u32) {
+        if self.process(node).is_none()
+            && node.api.ip().is_loopback()
+            && process::program(pid).as_deref() == Some(binary::NAME)
+            && let Some(process) = Process::of(pid)
+            && fs::create_dir_all(self.home(node)).is_ok()
+        {
+            let _ = fs::write(self.home(node).join("pid"), format!("{process}\n"));
+        }
+    }
+
+    /// Stops nodes: all are asked at once, and those that have not ended within [`STOP_WITHIN`] are killed.
+    #[must_use]
+    pub fn stop(&self, nodes: &[&NodeEntry]) -> Vec<Stopped> {
+        let running: Vec<Option<Process>> = nodes.iter().map(|node| self.process(node)).collect();
+        running.iter().flatten().for_each(Process::terminate);
+        let deadline = Instant::now() + STOP_WITHIN;
+        let stopped = running.into_iter().zip(nodes).map(|(process, node)| {
+            let Some(process) = process else {
+                return Stopped::NotRunning;
+            };
+            let pid = process.pid;
+            let ended = process.ended_by(deadline);
+            if !ended {
+                process.kill();
+                let _ = process.ended_by(Instant::now() + KILL_WITHIN);
+            }
+            let _ = fs::remove_file(self.home(node).join("pid"));
+            if ended { Stopped::Ended { pid } } else { Stopped::Killed { pid } }
+        });
+        stopped.collect()
+    }
+
+    /// Closes the tabs and panes of nodes, running or not.
+    pub fn close_panes(&self) {
+        for node in &self.file.nodes {
+            if let Some(pane) = self.pane(node) {
+                pane.close();
+            }
+            let _ = fs::remove_file(self.home(node).join("pane"));
+        }
+    }
+
+    /// Stops a node if it runs and starts it again, in its pane if it has one, else in the background.
+    ///
+    /// # Errors
+    /// There is no such node, or it cannot be started.
+    pub fn restart_node(&self, name: &str) -> Result<Started, String> {
+        let node = self.node(name)?;
+        let _ = self.stop(&[node]);
+        self.start(node, &Place::Background)
+    }
+
+    /// [`Folder::restart_node`], told in a sentence.
+    ///
+    /// # Errors
+    /// There is no such node, or it cannot be started.
+    pub fn restart(&self, name: &str) -> Result<String, String> {
+        let started = self.restart_node(name)?;
+        Ok(format!("{name} restarted, pid {}", started.process.pid))
+    }
+
+    /// Ends a node at once, from outside, and gives the pid it had.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self, name: &str) -> Result<u32, String> {
+        let node = self.node(name)?;
+        let process = self.process(node).ok_or_else(|| format!("{} does not run", node.name))?;
+        process.kill();
+        if process.ended_by(Instant::now() + KILL_WITHIN) {
+            return Ok(process.pid);
+        }
+        Err(format!("{}: pid {} has not ended {} ms after SIGKILL", node.name, process.pid, KILL_WITHIN.as_millis()))
+    }
+
+    fn home(&self, node: &NodeEntry) -> PathBuf {
+        self.dir.join(&node.name)
+    }
+
+    fn command(&self, node: &NodeEntry) -> Result<Vec<String>, String> {
+        let text = |path: &Path| match path.to_str() {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(format!("{} is not UTF-8", path.display())),
+        };
+        let mut command = vec![
+            text(&binary::find()?)?,
+            "--cluster".to_owned(),
+            text(&self.dir.join(CLUSTER_FILE))?,
+            "--node".to_owned(),
+            node.name.clone(),
+            "--data".to_owned(),
+            text(&self.home(node))?,
+        ];
+        if self.file.enable_faults {
+            command.push("--enable-faults".to_owned());
+        }
+        Ok(command)
+    }
+}
+
+fn tail(log: &Path, from: u64) -> io::Result<String> {
+    let mut log = fs::File::open(log)?;
+    let from = from.max(log.metadata()?.len().saturating_sub(LOG_TAIL_BYTES));
+    log.seek(io::SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    log.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::ports;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = crate::cli::up::new_file(ports::free(2).unwrap());
+        let folder = Folder::create(&dir.path().join("d"), &file).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn what_was_created_is_opened_and_asked_by_name() {
+        let (dir, folder) = folder();
+        assert_eq!(Folder::open(&dir.path().join("d")).unwrap().file(), folder.file());
+        assert_eq!(folder.node("n9").unwrap_err(), "no node \"n9\": the cluster has n1, n2");
+        let error = Folder::open(&dir.path().join("e")).unwrap_err();
+        assert!(error.ends_with("e/cluster.toml does not exist: no cluster was started in this folder"), "{error}");
+    }
+
+    #[test]
+    fn a_node_that_does_not_run_is_neither_stopped_nor_killed() {
+        let (_dir, folder) = folder();
+        let n1 = folder.node("n1").unwrap();
+        assert_eq!(folder.stop(&[n1]), [Stopped::NotRunning]);
+        assert_eq!(folder.kill("n1").unwrap_err(), "n1 does not run");
+        folder.adopt(n1, std::process::id());
+        assert_eq!(folder.process(n1), None, "this test is no node");
+        let pid_file = folder.home(n1).join("pid");
+        fs::create_dir_all(folder.home(n1)).unwrap();
+        let own = Process::of(std::process::id()).unwrap();
+        fs::write(&pid_file, format!("{own}\n")).unwrap();
+        assert_eq!(folder.process(n1), Some(own));
+        fs::write(pid_file, format!("{} 1\n", std::process::id())).unwrap();
+        assert_eq!(folder.process(n1), None);
+        assert_eq!(folder.stop(&[n1]), [Stopped::NotRunning]);
+    }
+
+    #[test]
+    fn the_reason_of_an_early_end_is_the_error_line_since_the_start() {
+        let (_dir, folder) = folder();
+        let n1 = folder.node("n1").unwrap();
+        fs::create_dir_all(folder.home(n1)).unwrap();
+        fs::write(folder.log(n1), "error: of old\n").unwrap();
+        assert!(folder.last_words(n1, 14).starts_with("ended at its start without a word"));
+        fs::write(folder.log(n1), "error: of old\nstarting\nerror: port taken\nbye\n").unwrap();
+        assert_eq!(folder.last_words(n1, 14), "port taken");
+        fs::write(folder.log(n1), "error: of old\nstarting\npanic\n").unwrap();
+        assert_eq!(folder.last_words(n1, 14), "panic");
+    }
+}

@@ -1,0 +1,17 @@
+//! Nodes as processes of this machine.
+//!
+//! - [`folder`]: a cluster's folder: its file, and a data directory, log and pid for each node;
+//! - [`process`]: a process that is still the one that was started, however often pids are reused;
+//! - [`tmux`]: nodes in tabs and panes, restarted in their place;
+//! - [`binary`]: which `raftdeck-node` is started;
+//! - [`ports`]: addresses for a new cluster;
+//! - [`ready`]: waiting until started nodes answer and agree on a leader.
+//!
+//! Everything is on disk: the call that starts a node ends, and the next one must find what runs.
+
+pub mod binary;
+pub mod folder;
+pub mod ports;
+pub mod process;
+pub mod ready;
+pub mod tmux;

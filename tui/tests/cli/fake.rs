@@ -1,0 +1,187 @@
+//! A node of words: answers on the api listener what a test has put into it.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use raftdeck_shared::wire::{
+    self, NodeStatus, Role,
+    admin_server::{Admin, AdminServer},
+    jobs_server::{Jobs, JobsServer},
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What the node says and has been asked.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub status: NodeStatus,
+    /// The states a job goes through, one for each look; the last stays.
+    pub states: Vec<wire::JobState>,
+    pub submitted: Vec<wire::NewJob>,
+    pub faults: Vec<wire::InjectFaultRequest>,
+    pub healed: usize,
+    /// A kill ends the listener, as it ends a process.
+    pub dies: bool,
+    pub observations: Vec<wire::Observation>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fake {
+    pub api: SocketAddr,
+    pub script: Arc<Mutex<Script>>,
+    end: Arc<Notify>,
+}
+
+impl Fake {
+    /// A node that is the leader of a cluster of its own.
+    pub(crate) async fn start(change: impl FnOnce(&mut Script)) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let status = NodeStatus {
+            node: 1,
+            name: "n1".into(),
+            boot_id: "first".into(),
+            cluster_id: "fake".into(),
+            pid: 4242,
+            faults_enabled: true,
+            role: Role::Leader.into(),
+            term: 3,
+            leader: 1,
+            voters: vec![1],
+            ..NodeStatus::default()
+        };
+        let mut script = Script { status, states: vec![wire::JobState::Completed], ..Script::default() };
+        change(&mut script);
+        let fake = Fake {
+            api: listener.local_addr().unwrap(),
+            script: Arc::new(Mutex::new(script)),
+            end: Arc::new(Notify::new()),
+        };
+        let served = fake.clone();
+        tokio::spawn(async move {
+            let server = Server::builder()
+                .add_service(AdminServer::new(served.clone()))
+                .add_service(JobsServer::new(served.clone()).max_decoding_message_size(8 << 20))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            tokio::select! {
+                served = server => served.unwrap(),
+                () = served.end.notified() => {}
+            }
+        });
+        fake
+    }
+
+    fn job(&self, id: u64) -> wire::Job {
+        let mut script = self.script.lock().unwrap();
+        let state = if script.states.len() > 1 { script.states.remove(0) } else { script.states[0] };
+        let error = if state == wire::JobState::Discarded { "it broke".to_owned() } else { String::new() };
+        let result = bytes::Bytes::from_static(b"done");
+        wire::Job {
+            id,
+            state: state.into(),
+            attempt: 2,
+            max_attempts: 25,
+            submit_index: 42,
+            result,
+            error,
+            ..Default::default()
+        }
+    }
+
+    fn submit(&self, job: wire::NewJob) -> wire::Submitted {
+        let mut script = self.script.lock().unwrap();
+        script.submitted.push(job);
+        let id = 16 + script.submitted.len() as u64;
+        wire::Submitted { id, state: wire::JobState::Available.into(), index: 42, duplicate: false }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for Fake {
+    type ObserveStream = tokio_stream::Iter<std::vec::IntoIter<Result<wire::ObserveEvent, Status>>>;
+
+    async fn status(&self, _: Request<wire::StatusRequest>) -> Answer<NodeStatus> {
+        Ok(Response::new(self.script.lock().unwrap().status.clone()))
+    }
+
+    async fn observe(&self, _: Request<wire::ObserveRequest>) -> Answer<Self::ObserveStream> {
+        let mut script = self.script.lock().unwrap();
+        let mut events = vec![wire::observe_event::Event::Snapshot(script.status.clone())];
+        events.extend(script.observations.drain(..).map(wire::observe_event::Event::Observation));
+        let events: Vec<_> = events.into_iter().map(|event| Ok(wire::ObserveEvent { event: Some(event) })).collect();
+        Ok(Response::new(tokio_stream::iter(events)))
+    }
+
+    async fn log_range(&self, _: Request<wire::LogRangeRequest>) -> Answer<wire::LogRangeReply> {
+        Err(Status::unimplemented("not asked by the command line"))
+    }
+
+    async fn inject_fault(&self, request: Request<wire::InjectFaultRequest>) -> Answer<wire::Fault> {
+        let mut script = self.script.lock().unwrap();
+        if !script.status.faults_enabled {
+            return Err(Status::permission_denied("faults are not enabled on n1"));
+        }
+        script.faults.push(request.into_inner());
+        if script.dies {
+            self.end.notify_one();
+            return Err(Status::unavailable("gone"));
+        }
+        Ok(Response::new(wire::Fault::default()))
+    }
+
+    async fn heal_faults(&self, _: Request<wire::HealFaultsRequest>) -> Answer<wire::HealFaultsReply> {
+        let healed = vec![wire::Fault::default(); self.script.lock().unwrap().healed];
+        Ok(Response::new(wire::HealFaultsReply { healed }))
+    }
+}
+
+#[tonic::async_trait]
+impl Jobs for Fake {
+    async fn submit(&self, request: Request<wire::SubmitRequest>) -> Answer<wire::SubmitReply> {
+        let job = Fake::submit(self, request.into_inner().job.unwrap());
+        Ok(Response::new(wire::SubmitReply { job: Some(job) }))
+    }
+
+    async fn submit_bulk(&self, request: Request<wire::SubmitBulkRequest>) -> Answer<wire::SubmitBulkReply> {
+        let jobs = request.into_inner().jobs.into_iter().map(|job| Fake::submit(self, job)).collect();
+        Ok(Response::new(wire::SubmitBulkReply { jobs }))
+    }
+
+    async fn get(&self, request: Request<wire::GetRequest>) -> Answer<wire::GetReply> {
+        let wire::GetRequest { id, min_index: _ } = request.into_inner();
+        if id > 1000 {
+            return Err(Status::not_found("no such job"));
+        }
+        Ok(Response::new(wire::GetReply { job: Some(self.job(id)), applied: 50 }))
+    }
+
+    async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListReply> {
+        let request = request.into_inner();
+        let jobs = if request.states.is_empty() { vec![self.job(17)] } else { Vec::new() };
+        Ok(Response::new(wire::ListReply { jobs, applied: 50, more: true }))
+    }
+
+    async fn cancel(&self, _: Request<wire::CancelRequest>) -> Answer<wire::CancelReply> {
+        Ok(Response::new(wire::CancelReply { state: wire::JobState::Cancelled.into(), index: 60 }))
+    }
+
+    async fn claim(&self, _: Request<wire::ClaimRequest>) -> Answer<wire::ClaimReply> {
+        Err(Status::unimplemented("not asked by the command line"))
+    }
+
+    async fn heartbeat(&self, _: Request<wire::HeartbeatLeasesRequest>) -> Answer<wire::HeartbeatLeasesReply> {
+        Err(Status::unimplemented("not asked by the command line"))
+    }
+
+    async fn ack(&self, _: Request<wire::AckRequest>) -> Answer<wire::SettleReply> {
+        Err(Status::unimplemented("not asked by the command line"))
+    }
+
+    async fn fail(&self, _: Request<wire::FailRequest>) -> Answer<wire::SettleReply> {
+        Err(Status::unimplemented("not asked by the command line"))
+    }
+}
