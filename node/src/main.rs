@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let log_file = arguments.log_file.clone();
     let Err(error) = run(arguments).await else { return ExitCode::SUCCESS };
-    let line = format!("error: {error:#}");
+    let line = format!("error: {error}");
     eprintln!("{line}");
     if let Some(mut file) = log_file.and_then(|path| File::options().append(true).open(path).ok()) {
         let _ = writeln!(file, "{line}"); // Said on stderr already; there is nowhere else to say it.

@@ -21,6 +21,12 @@ use raftdeck_raft::{
 };
 use thiserror::Error;
 
+/// Jobs that are not finished, all of them in memory; above, submits are refused.
+pub const LIVE_JOBS_MAX: usize = 2_000_000;
+
+/// Their payloads.
+pub const LIVE_BYTES_MAX: u64 = 4 << 30;
+
 /// Names a caller who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -63,6 +69,16 @@ pub enum Refused {
     Overloaded {
         /// The limit.
         limit_bytes: usize,
+    },
+    /// Too many jobs are not finished.
+    #[error(
+        "{live} jobs with {bytes} bytes of payload are not finished; the limits are {LIVE_JOBS_MAX} and {LIVE_BYTES_MAX}"
+    )]
+    Full {
+        /// So many there are.
+        live: usize,
+        /// Their payloads.
+        bytes: u64,
     },
     /// A newer leader put another entry in its place.
     #[error("another leader took over before this was committed")]
@@ -165,7 +181,7 @@ impl Replica {
                 }
                 Input::LinkLost(peer) => self.raft.link_lost(peer),
                 Input::Request(ticket, op) => match self.answer_without_log(&op) {
-                    Some(reply) => effects.replies.push((ticket, Ok(reply))),
+                    Some(reply) => effects.replies.push((ticket, reply)),
                     None => {
                         tickets.push((commands.len(), ticket));
                         commands.push(self.stamped(now_ms, op));
@@ -178,16 +194,21 @@ impl Replica {
         effects
     }
 
-    /// A claim that would get nothing now is answered at once: an entry for it would change nothing on any node.
-    fn answer_without_log(&self, op: &Op) -> Option<Applied> {
+    /// What needs no entry: a claim that would get nothing (it would change nothing on any node), and a submit for which
+    /// there is no room.
+    fn answer_without_log(&self, op: &Op) -> Option<Result<Applied, Refused>> {
+        if self.raft.role() != RoleKind::Leader {
+            return None;
+        }
         match op {
-            Op::Claim { queues, handlers, .. }
-                if self.raft.role() == RoleKind::Leader && !self.machine.claimable(queues, handlers) =>
-            {
-                Some(Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) })
+            Op::Claim { queues, handlers, .. } if !self.machine.claimable(queues, handlers) => {
+                Some(Ok(Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) }))
             }
-            Op::Submit { .. }
-            | Op::Claim { .. }
+            Op::Submit { .. } => {
+                let (live, bytes) = (self.machine.live_count(), self.machine.live_payload_bytes());
+                (live >= LIVE_JOBS_MAX || bytes >= LIVE_BYTES_MAX).then_some(Err(Refused::Full { live, bytes }))
+            }
+            Op::Claim { .. }
             | Op::Heartbeat { .. }
             | Op::Ack { .. }
             | Op::Fail { .. }

@@ -129,8 +129,13 @@ impl Reader {
     /// Runs until the reader goes away. Nothing here holds up the node: the ring goes on without us.
     async fn run(self) {
         let mut newest = self.view.observer.newest();
-        let resumes = self.request.boot_id == self.view.observer.boot_id();
-        let mut next = self.request.from_seq.filter(|_| resumes).unwrap_or(*newest.borrow_and_update() + 1);
+        let same_boot = self.request.boot_id == self.view.observer.boot_id();
+        let mut next = match self.request.from_seq {
+            Some(seq) if same_boot => seq,
+            // The reader knew an earlier life of this node: it has seen nothing of this one.
+            Some(_) => 1,
+            None => *newest.borrow_and_update() + 1,
+        };
         if !self.send_status(Event::Snapshot).await {
             return;
         }

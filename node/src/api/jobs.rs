@@ -57,7 +57,7 @@ impl JobsService {
         match error {
             RequestError::Refused(Refused::NotLeader { leader }) => self.not_leader(*leader),
             RequestError::Refused(Refused::Superseded) => Status::aborted(error.to_string()),
-            RequestError::Refused(Refused::Overloaded { .. }) | RequestError::QueueFull => {
+            RequestError::Refused(Refused::Overloaded { .. } | Refused::Full { .. }) | RequestError::QueueFull => {
                 Status::resource_exhausted(error.to_string())
             }
             RequestError::Stopping => Status::unknown(error.to_string()),
