@@ -8,11 +8,14 @@ use ratatui::{
 
 use super::{framed, put, span};
 use crate::console::{
-    events::View,
+    events::{self, View},
     model::{Model, Pane},
-    text::{count, fit, minute_ms},
+    text::{count, fit, minute_ms, wrap},
     theme::Tone,
 };
+
+/// Cells of the time in front of a line.
+const STAMP: usize = 10;
 
 /// Below this height the checks are only shown when one is broken.
 const CHECKS_FROM: u16 = 9;
@@ -39,14 +42,33 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         );
     }
     let end = lines.len() - newer;
-    for (at, line) in lines[end.saturating_sub(rows)..end].iter().enumerate() {
-        let text = fit(&line.text, usize::from(inner.width).saturating_sub(11), false);
-        let stamp = span(skin, Tone::Dim, format!("{} ", minute_ms(line.stamp.at_ms)));
-        put(buf, inner, at, &Line::from(vec![stamp, span(skin, line.tone, text.trim_end().to_owned())]));
+    let told = rows_of(model, &lines[..end], usize::from(inner.width), rows);
+    for (at, line) in told.iter().enumerate() {
+        put(buf, inner, at, line);
     }
     for (at, line) in checks.iter().take(checked).enumerate() {
         put(buf, inner, rows + at, line);
     }
+}
+
+/// The newest lines, wrapped, as the rows that fit; a long line that fits only in part shows its end.
+fn rows_of(model: &Model, lines: &[events::Line], room: usize, rows: usize) -> Vec<Line<'static>> {
+    let skin = &model.skin;
+    let mut up: Vec<Line<'static>> = Vec::new();
+    for line in lines.iter().rev() {
+        if up.len() >= rows {
+            break;
+        }
+        let mut told: Vec<Line<'static>> = Vec::new();
+        for (at, text) in wrap(&line.text, room.saturating_sub(STAMP)).into_iter().enumerate() {
+            let stamp = if at == 0 { minute_ms(line.stamp.at_ms) } else { String::new() };
+            told.push(Line::from(vec![span(skin, Tone::Dim, format!("{stamp:<STAMP$}")), span(skin, line.tone, text)]));
+        }
+        up.extend(told.into_iter().rev());
+    }
+    up.truncate(rows);
+    up.reverse();
+    up
 }
 
 fn checks(model: &Model, room: usize) -> Vec<Line<'static>> {

@@ -11,7 +11,7 @@ use super::{put, span};
 use crate::console::{
     model::{Model, Node},
     picture::Picture,
-    text::{clock, count, span_ms},
+    text::{clock, count, span_ms, width},
     theme::Tone,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let room = usize::from(area.width).saturating_sub(right.width() + 2);
     let mut parts = parts(model, picture);
     let bar = format!(" {} ", model.skin.glyphs.bar);
-    while parts.iter().map(|p| Line::from(p.1.clone()).width() + bar.len()).sum::<usize>() > room {
+    while parts.iter().map(|p| Line::from(p.1.clone()).width() + width(&bar)).sum::<usize>() > room {
         let Some(least) = (0..parts.len()).max_by_key(|at| parts[*at].0).filter(|_| parts.len() > 1) else { break };
         parts.remove(least);
     }
@@ -101,7 +101,7 @@ fn state(model: &Model) -> Line<'static> {
     let (tone, text) = match live {
         0 => (Tone::Bad, format!("{} no node answers", glyphs.waiting)),
         _ if live == all => (Tone::Good, format!("{} LIVE", glyphs.live)),
-        _ => (Tone::Warn, format!("{} LIVE {live} of {all}", glyphs.live)),
+        _ => (Tone::Warn, format!("{} LIVE {live}/{all}", glyphs.live)),
     };
     let newest = model.nodes.iter().filter(|n| n.live()).filter_map(Node::word).map(|s| s.at_ms).max();
     let at = newest.map_or(String::new(), |at| format!(" {}", clock(at)));

@@ -92,7 +92,7 @@ fn columns(model: &Model, room: usize) -> Vec<(Column, &'static str, usize)> {
     let digits = model.last_index().0.to_string().len();
     let wide = |column: Column| match column {
         Column::Node => names,
-        Column::Role => 9,
+        Column::Role | Column::Conn => 9,
         Column::Term | Column::Lag => 4,
         Column::Voted | Column::Heard | Column::Queue => 5,
         Column::Last => digits.max(4),
@@ -102,7 +102,6 @@ fn columns(model: &Model, room: usize) -> Vec<(Column, &'static str, usize)> {
         Column::Timer if room < 100 => BAR,
         Column::Timer => BAR + 6,
         Column::Run => 3,
-        Column::Conn => 8,
         Column::Fault => 10,
     };
     let mut kept: Vec<(Column, &'static str, usize, u8)> =
@@ -234,7 +233,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
             let left = s.faults.iter().map(|f| f.left_ms).max().unwrap_or_default();
             let left = left
                 .saturating_sub(node.status.as_ref().map_or(0, |(_, at)| model.now.run_ms.saturating_sub(at.run_ms)));
-            (format!("{} {} {}", glyphs.cut, cuts.join(" "), span_ms(left)), Tone::Bad)
+            (format!("{} {} {}", glyphs.cut, span_ms(left), cuts.join(" ")), Tone::Bad)
         }
         (Conn::Connecting | Conn::Live, _) => ("-".into(), Tone::Dim),
     }
