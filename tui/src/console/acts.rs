@@ -42,6 +42,8 @@ pub(crate) struct Effect {
     pub(crate) after: String,
     pub(crate) note: String,
     pub(crate) quorum_lost: bool,
+    /// The leader would lose its process or its majority.
+    pub(crate) hits_leader: bool,
     /// To be typed when the quorum is lost.
     pub(crate) phrase: String,
     pub(crate) same_as: String,
@@ -56,9 +58,11 @@ impl Act {
                 let name = name(model, *slot);
                 let id = model.node(*slot).and_then(|n| n.id);
                 let after = id.map_or_else(|| picture.reach.clone(), |id| picture.reach.without(id));
+                let hits_leader = leader.is_some() && leader == id;
                 Effect {
                     question: format!("Kill {name}? Its process aborts at once, with no clean-up."),
-                    note: note(leader.is_some() && leader == id, &after, &format!("restart {name}"), model),
+                    hits_leader,
+                    note: note(hits_leader, &after, &format!("restart {name}"), model),
                     phrase: format!("kill {name}"),
                     same_as: format!("raftdeck kill {name}"),
                     ..effect(model, &picture.reach, &after)
@@ -67,12 +71,13 @@ impl Act {
             Act::Cut { side, ttl } => {
                 let (side, rest) = sides(model, side);
                 let after = picture.reach.split(&side, &rest);
-                let hit = leader.is_some_and(|l| after.of(l).len() < after.majority());
+                let hits_leader = leader.is_some_and(|l| after.of(l).len() < after.majority());
                 let names = model.names(&side, ",");
                 let lasts = span_ms(CUT_TTLS_MS[*ttl]);
                 Effect {
                     question: format!("Cut {} from {}?", model.names(&side, " "), model.names(&rest, " ")),
-                    note: note(hit, &after, "heal the cut", model),
+                    hits_leader,
+                    note: note(hits_leader, &after, "heal the cut", model),
                     phrase: format!("cut {names}"),
                     same_as: format!(
                         "raftdeck cut {names} / {} --for {}s",
@@ -214,6 +219,7 @@ fn effect(model: &Model, now: &Reach, after: &Reach) -> Effect {
         after: outlook(model, after),
         note: String::new(),
         quorum_lost: !after.has_quorum(),
+        hits_leader: false,
         phrase: String::new(),
         same_as: String::new(),
     }

@@ -92,23 +92,24 @@ impl Events {
     /// All lines, oldest first.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        let mut routine: Option<Routine> = None;
+        let mut run = Run::default();
         for event in &self.kept {
-            let merged = match &event.told.weight {
-                Weight::Detail if !self.every => continue,
-                Weight::Commit { .. } | Weight::Job if !self.every => true,
-                Weight::Headline | Weight::Detail | Weight::Commit { .. } | Weight::Job => false,
-            };
-            if routine.as_ref().is_some_and(|r| !merged || r.stamp.node != event.stamp.node) {
-                lines.extend(routine.take().map(Routine::line));
-            }
-            if merged {
-                routine.get_or_insert_with(|| Routine::new(event.stamp)).add(event);
-            } else {
-                lines.push(Line { stamp: event.stamp, tone: event.told.tone, text: event.told.text.clone() });
+            match (&event.told.weight, self.every) {
+                (Weight::Detail, false) => {}
+                (Weight::Commit { .. } | Weight::Job, false) => {
+                    if run.work.as_ref().is_some_and(|work| work.stamp.node != event.stamp.node) {
+                        lines.extend(std::mem::take(&mut run).lines());
+                    }
+                    run.work.get_or_insert_with(|| Work::new(event.stamp)).add(event);
+                }
+                (Weight::Echo, false) => run.echo(event),
+                (Weight::Headline, _) | (Weight::Detail | Weight::Commit { .. } | Weight::Job | Weight::Echo, true) => {
+                    lines.extend(std::mem::take(&mut run).lines());
+                    lines.push(Line { stamp: event.stamp, tone: event.told.tone, text: event.told.text.clone() });
+                }
             }
         }
-        lines.extend(routine.map(Routine::line));
+        lines.extend(run.lines());
         lines
     }
 
@@ -130,8 +131,54 @@ impl Events {
     }
 }
 
-/// A run of commits and job changes of one leader, as one line.
-struct Routine {
+/// What was told since the last headline and waits to become lines.
+#[derive(Default)]
+struct Run {
+    work: Option<Work>,
+    echoes: Vec<Echo>,
+}
+
+impl Run {
+    /// Joins an event with those that say the same of other nodes.
+    fn echo(&mut self, event: &Event) {
+        let (node, said) = event.told.text.split_once(' ').unwrap_or(("", &event.told.text));
+        match self.echoes.iter_mut().find(|echo| echo.said == said) {
+            Some(echo) => {
+                echo.stamp = event.stamp;
+                if !echo.nodes.iter().any(|n| n == node) {
+                    echo.nodes.push(node.to_owned());
+                }
+            }
+            None => self.echoes.push(Echo {
+                stamp: event.stamp,
+                tone: event.told.tone,
+                nodes: vec![node.to_owned()],
+                said: said.to_owned(),
+            }),
+        }
+    }
+
+    fn lines(self) -> Vec<Line> {
+        let echoes = self.echoes.into_iter().map(|mut echo| {
+            echo.nodes.sort_unstable();
+            Line { stamp: echo.stamp, tone: echo.tone, text: format!("{} {}", echo.nodes.join(" "), echo.said) }
+        });
+        let mut lines: Vec<Line> = echoes.chain(self.work.map(Work::line)).collect();
+        lines.sort_by_key(|line| line.stamp);
+        lines
+    }
+}
+
+/// The same said of several nodes.
+struct Echo {
+    stamp: Stamp,
+    tone: Tone,
+    nodes: Vec<String>,
+    said: String,
+}
+
+/// Commits and job changes of one leader.
+struct Work {
     stamp: Stamp,
     commits: Option<(u64, u64)>,
     jobs: u64,
@@ -140,9 +187,9 @@ struct Routine {
     events: u64,
 }
 
-impl Routine {
-    fn new(stamp: Stamp) -> Routine {
-        Routine { stamp, commits: None, jobs: 0, last_job: String::new(), single: String::new(), events: 0 }
+impl Work {
+    fn new(stamp: Stamp) -> Work {
+        Work { stamp, commits: None, jobs: 0, last_job: String::new(), single: String::new(), events: 0 }
     }
 
     fn add(&mut self, event: &Event) {
@@ -155,7 +202,7 @@ impl Routine {
                 self.jobs += 1;
                 self.last_job.clone_from(&event.told.text);
             }
-            Weight::Headline | Weight::Detail => {}
+            Weight::Headline | Weight::Echo | Weight::Detail => {}
         }
     }
 
@@ -163,8 +210,8 @@ impl Routine {
         let text = if self.events == 1 {
             self.single
         } else {
-            let (node, job) = self.last_job.split_once(' ').unwrap_or((&self.single, ""));
-            let node = node.split(' ').next().unwrap_or_default();
+            let node = self.single.split(' ').next().unwrap_or_default();
+            let job = self.last_job.split_once(' ').map_or("", |(_, job)| job);
             let mut parts = Vec::new();
             match self.commits {
                 Some((from, to)) if from == to => parts.push(format!("commits {to}")),
@@ -220,6 +267,19 @@ mod tests {
         assert_eq!(texts(&events), ["n2 LEADS T7", "n2 commits 100..599; 500 job changes, last: job 499: completed"]);
         events.every = true;
         assert_eq!(events.lines().len(), 1501);
+    }
+
+    #[test]
+    fn the_same_of_several_nodes_is_said_once() {
+        let mut events = Events::default();
+        for (at, node) in [3, 1, 2].into_iter().enumerate() {
+            events.insert(stamp(at as u64, 0, node), told(&format!("n{node} link to n5: closed"), Weight::Echo));
+            events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
+        }
+        assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
+        events.own(9, Tone::You, "YOU heal".into());
+        events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", Weight::Echo));
+        assert_eq!(texts(&events).len(), 4, "a headline stands between");
     }
 
     #[test]

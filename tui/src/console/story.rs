@@ -17,6 +17,8 @@ pub(crate) enum Weight {
     Commit { to: u64 },
     /// Together with its neighbours: the leader saw a job change.
     Job,
+    /// Together with those that say the same of other nodes: a cut of two sides is told by every link's both ends.
+    Echo,
     /// Only when every observation is asked for.
     Detail,
 }
@@ -68,14 +70,14 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
             (format!("{node} commits {} in {term}", o.index), Tone::Plain, weight)
         }
         wire::ObservationKind::Progress => (format!("{node} changes how it feeds {peer}"), Tone::Plain, Weight::Detail),
-        wire::ObservationKind::Link => (format!("{node} link to {peer}"), Tone::Warn, Weight::Headline),
+        wire::ObservationKind::Link => (format!("{node} link to {peer}"), Tone::Warn, Weight::Echo),
         wire::ObservationKind::Job => {
             let weight = if by_leader { Weight::Job } else { Weight::Detail };
             (format!("{node} job {}", o.job), Tone::Plain, weight)
         }
         wire::ObservationKind::Fault => {
             let towards = if o.peer == 0 { String::new() } else { format!(" towards {peer}") };
-            (format!("{node} fault{towards}"), Tone::Bad, Weight::Headline)
+            (format!("{node} fault{towards}"), Tone::Bad, Weight::Echo)
         }
         wire::ObservationKind::Node => (node, Tone::Warn, Weight::Headline),
         wire::ObservationKind::Unspecified => {

@@ -68,7 +68,8 @@ impl Theme {
         let plain = Style::new();
         match (self, tone) {
             (_, Tone::Plain) => plain,
-            (_, Tone::Cursor) => plain.add_modifier(Modifier::REVERSED),
+            // Laid over cells that have their own colours: a reversed rainbow is not a cursor.
+            (_, Tone::Cursor) => plain.fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED),
             (_, Tone::Title) => plain.add_modifier(Modifier::BOLD),
             (Theme::Colour, Tone::Dim) => plain.fg(Color::DarkGray),
             (Theme::Colour, Tone::Focus) => plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
@@ -197,7 +198,8 @@ mod tests {
     fn mono_has_no_colours() {
         for tone in [Tone::Plain, Tone::Dim, Tone::Focus, Tone::Bad, Tone::You, Tone::Cursor, Tone::Term(7)] {
             let style = Theme::Mono.style(tone);
-            assert_eq!((style.fg, style.bg), (None, None), "{tone:?}");
+            let none = |c: Option<Color>| matches!(c, None | Some(Color::Reset));
+            assert!(none(style.fg) && none(style.bg), "{tone:?}");
         }
     }
 }

@@ -92,7 +92,7 @@ fn bodies() -> impl Strategy<Value = Body> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn nothing_makes_it_fall(
         from_split in any::<bool>(),

@@ -14,6 +14,9 @@ use crate::console::{
     theme::Tone,
 };
 
+/// Cells of the two buttons with the space behind each.
+const BUTTONS: usize = 21;
+
 /// Cells of the words "now" and "after" with their space.
 const LABEL: usize = 7;
 
@@ -28,8 +31,9 @@ pub(super) fn draw(model: &Model, confirm: &Confirm, area: Rect, buf: &mut Buffe
     }
     lines.push(Line::default());
     let after = if effect.quorum_lost { Tone::Bad } else { Tone::Good };
+    let note = if effect.hits_leader && !effect.quorum_lost { Tone::Warn } else { after };
     for (label, text, tone) in
-        [("now", &effect.now, Tone::Plain), ("after", &effect.after, after), ("", &effect.note, after)]
+        [("now", &effect.now, Tone::Plain), ("after", &effect.after, after), ("", &effect.note, note)]
     {
         for (at, text) in wrap(text, room).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
@@ -55,10 +59,10 @@ pub(super) fn draw(model: &Model, confirm: &Confirm, area: Rect, buf: &mut Buffe
         ]);
     }
     let used: usize = last.iter().map(|s| width(&s.content)).sum();
-    last.push(Span::raw(" ".repeat((room + LABEL).saturating_sub(used + 18))));
+    last.push(Span::raw(" ".repeat((room + LABEL).saturating_sub(used + BUTTONS))));
     for (button, text) in [(Button::Cancel, "[ Cancel ]"), (Button::Go, "[ Do it ]")] {
         let tone = if chosen == Some(button) { Tone::Cursor } else { Tone::Plain };
-        last.push(span(skin, tone, text));
+        last.extend([span(skin, tone, text), Span::raw(" ")]);
     }
     lines.push(Line::from(last));
     let height = u16::try_from(lines.len() + 2).unwrap_or(area.height);

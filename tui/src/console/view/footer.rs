@@ -19,19 +19,21 @@ pub(super) fn toast(model: &Model, area: Rect, buf: &mut Buffer) {
     put(buf, area, 0, &Line::from(span(&model.skin, tone, format!(" {text}"))));
 }
 
+/// The keys. Where not all have room, the last two (help, quit) stay.
 pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
     let usable = keys::TABLE.iter().filter(|row| row.when.is_none_or(|pane| pane == model.focus));
-    let mut line: Vec<Span<'static>> = Vec::new();
-    let mut wide = 0;
-    for row in usable.filter(|row| !(row.danger && model.read_only)) {
-        let Some(word) = row.footer else { continue };
-        wide += row.label.len() + word.len() + 3;
-        if wide > usize::from(area.width) {
-            break;
-        }
-        line.push(Span::raw(" "));
-        line.push(span(&model.skin, Tone::Key, row.label));
-        line.push(Span::raw(format!(" {word} ")));
+    let usable = usable.filter(|row| !(row.danger && model.read_only));
+    let mut rows: Vec<(&str, &str)> = usable.filter_map(|row| Some((row.label, row.footer?))).collect();
+    let wide = |rows: &[(&str, &str)], gap: usize| -> usize {
+        rows.iter().map(|(label, word)| label.len() + word.len() + 1 + gap).sum()
+    };
+    let room = usize::from(area.width);
+    let gap = if wide(&rows, 2) <= room { 2 } else { 1 };
+    while rows.len() > 2 && wide(&rows, gap) > room {
+        rows.remove(rows.len() - 3);
     }
-    put(buf, area, 0, &Line::from(line));
+    let spans = rows.into_iter().flat_map(|(label, word)| {
+        [Span::raw(" "), span(&model.skin, Tone::Key, label), Span::raw(format!(" {word}{}", " ".repeat(gap - 1)))]
+    });
+    put(buf, area, 0, &Line::from(spans.collect::<Vec<_>>()));
 }

@@ -79,7 +79,7 @@ fn parts(model: &Model, picture: &Picture) -> Vec<Part> {
     let jobs = picture.jobs;
     let waiting = jobs.available.saturating_add(jobs.scheduled).saturating_add(jobs.retryable);
     let done = jobs.completed.saturating_add(jobs.cancelled).saturating_add(jobs.discarded);
-    let text = format!("jobs {} waiting {} running {} done", count(waiting), count(jobs.running), count(done));
+    let text = format!("queue {} run {} done {}", count(waiting), count(jobs.running), count(done));
     parts.push(Part(5, vec![say(Tone::Plain, text)]));
     if jobs.discarded > 0 {
         parts.push(Part(6, vec![say(Tone::Warn, format!("{} discarded", count(jobs.discarded)))]));

@@ -180,7 +180,7 @@ fn cell(column: Column, model: &Model, picture: &Picture, slot: Slot, node: &Nod
         (Column::Heard, Some(s)) if s.role == Role::Leader => none(),
         (Column::Heard, Some(s)) => plain(span_ms(s.heard_ms)),
         (Column::Timer, Some(s)) if !node.live() || s.role == Role::Leader || s.election_timeout_ms == 0 => none(),
-        (Column::Timer, Some(s)) => plain(bar(model, s)),
+        (Column::Timer, Some(s)) => bar(model, s),
         (Column::Queue, Some(s)) => plain(count(s.jobs.available)),
         (Column::Run, Some(s)) => plain(count(s.executing)),
     }
@@ -246,12 +246,13 @@ fn progress(model: &Model, picture: &Picture, s: &Status) -> Option<(u64, u64)> 
     Some((matched, leader.last.0.saturating_sub(matched)))
 }
 
-/// The time left until this node would ask for votes.
-fn bar(model: &Model, s: &Status) -> String {
+/// The time left until this node would ask for votes; a warning in its last quarter.
+fn bar(model: &Model, s: &Status) -> Cell {
     let left = s.election_left_ms.min(s.election_timeout_ms);
     let eighths =
         usize::try_from(left.saturating_mul(8 * BAR as u64) / s.election_timeout_ms.max(1)).unwrap_or_default();
     let glyphs = &model.skin.glyphs;
     let cells = (0..BAR).map(|at| glyphs.eighths[eighths.saturating_sub(8 * at).min(8)]);
-    format!("{} {:>5}", cells.collect::<String>(), span_ms(left))
+    let soon = left < s.election_timeout_ms / 4;
+    (format!("{} {:>5}", cells.collect::<String>(), span_ms(left)), if soon { Tone::Warn } else { Tone::Dim })
 }
