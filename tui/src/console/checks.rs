@@ -26,7 +26,12 @@ pub(crate) struct Checks {
     committed: BTreeMap<Index, (Term, NodeId)>,
     states: BTreeMap<Index, (u64, NodeId)>,
     commits: BTreeMap<NodeId, (String, Index)>,
-    /// Pairs of equal state hashes of two nodes.
+    shown: BTreeMap<NodeId, Index>,
+    /// Statuses of a node compared with its one before.
+    pub(crate) commits_compared: u64,
+    /// Committed entries of which two nodes showed the same term.
+    pub(crate) entries_agreed: u64,
+    /// State hashes that were equal on two nodes.
     pub(crate) states_agreed: u64,
     /// Evidence of what does not hold.
     pub(crate) broken: Vec<String>,
@@ -34,8 +39,8 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// Terms in which a leader was seen.
-    pub(crate) fn terms_seen(&self) -> usize {
-        self.leaders.len()
+    pub(crate) fn terms_seen(&self) -> u64 {
+        self.leaders.len() as u64
     }
 
     /// Takes one node's word.
@@ -44,10 +49,14 @@ impl Checks {
             self.leader(s.term, s.id, &s.name);
         }
         self.commit(s);
+        // All of the tail is compared each time, but counted as agreed once.
+        let counted = self.shown.insert(s.id, s.commit).unwrap_or_default();
         for (index, term) in s.tail.iter().filter(|(index, _)| *index <= s.commit) {
             let (seen, witness) = *self.committed.entry(*index).or_insert((*term, s.id));
             if seen != *term {
-                self.found(format!("entry {}: T{} committed on {witness}, T{} on {}", index.0, seen.0, term.0, s.name));
+                self.found(format!("entry {index}: {seen} committed on {witness}, {term} on {}", s.name));
+            } else if witness != s.id && *index > counted {
+                self.entries_agreed += 1;
             }
         }
         if s.applied > Index(0) {
@@ -70,7 +79,7 @@ impl Checks {
     pub(crate) fn leader(&mut self, term: Term, id: NodeId, name: &str) {
         let first = *self.leaders.entry(term).or_insert(id);
         if first != id {
-            self.found(format!("T{}: both {first} and {name} lead", term.0));
+            self.found(format!("{term}: both {first} and {name} lead"));
         }
     }
 
@@ -78,9 +87,11 @@ impl Checks {
         let before = self.commits.insert(s.id, (s.boot_id.clone(), s.commit));
         if let Some((boot, commit)) = before
             && boot == s.boot_id
-            && commit > s.commit
         {
-            self.found(format!("{}: commit fell from {} to {}", s.name, commit.0, s.commit.0));
+            self.commits_compared += 1;
+            if commit > s.commit {
+                self.found(format!("{}: commit fell from {commit} to {}", s.name, s.commit));
+            }
         }
     }
 

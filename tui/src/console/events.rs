@@ -37,7 +37,7 @@ struct Event {
 /// A line of the pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Of its last event.
+    /// Of its first event: a line that grows stays where it is.
     pub(crate) stamp: Stamp,
     pub(crate) tone: Tone,
     pub(crate) text: String,
@@ -144,7 +144,6 @@ impl Run {
         let (node, said) = event.told.text.split_once(' ').unwrap_or(("", &event.told.text));
         match self.echoes.iter_mut().find(|echo| echo.said == said) {
             Some(echo) => {
-                echo.stamp = event.stamp;
                 if !echo.nodes.iter().any(|n| n == node) {
                     echo.nodes.push(node.to_owned());
                 }
@@ -193,7 +192,6 @@ impl Work {
     }
 
     fn add(&mut self, event: &Event) {
-        self.stamp = event.stamp;
         self.events += 1;
         self.single.clone_from(&event.told.text);
         match event.told.weight {
@@ -277,6 +275,9 @@ mod tests {
             events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
         }
         assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
+        events.scroll(-1);
+        events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", Weight::Echo));
+        assert_eq!(events.newer(&events.lines()), 1, "a held line may grow, but does not move");
         events.own(9, Tone::You, "YOU heal".into());
         events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", Weight::Echo));
         assert_eq!(texts(&events).len(), 4, "a headline stands between");

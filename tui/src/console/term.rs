@@ -79,7 +79,15 @@ impl Screen {
         terminal.map(|terminal| Screen { terminal, frame }).inspect_err(|_| leave())
     }
 
+    /// Draws a frame.
+    ///
+    /// # Errors
+    /// The terminal is gone; or another thread panicked, and its hook has given the terminal back: the message is on the
+    /// screen, and nothing may be drawn over it.
     pub(crate) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if !ENTERED.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a part of the console panicked"));
+        }
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self.terminal.draw(view).map(|_| ());
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;

@@ -34,12 +34,11 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let checked = if area.height >= CHECKS_FROM || !model.checks.broken.is_empty() { checks.len() } else { 0 };
     let rows = usize::from(inner.height).saturating_sub(checked);
     if model.events.is_empty() {
-        put(
-            buf,
-            inner,
-            0,
-            &Line::from(span(skin, Tone::Dim, " nothing happened yet: k kills a node, x cuts links, s submits a job")),
-        );
+        let hint = match model.live() {
+            0 => " no node answers yet, the console keeps trying; raftdeck up starts nodes",
+            _ => " nothing happened yet: k kills a node, x cuts links, s submits a job",
+        };
+        put(buf, inner, 0, &Line::from(span(skin, Tone::Dim, hint)));
     }
     let end = lines.len() - newer;
     let told = rows_of(model, &lines[..end], usize::from(inner.width), rows);
@@ -71,19 +70,23 @@ fn rows_of(model: &Model, lines: &[events::Line], room: usize, rows: usize) -> V
     up
 }
 
+/// What is checked, and over how much. A check that has compared nothing yet is not "good".
 fn checks(model: &Model, room: usize) -> Vec<Line<'static>> {
     let skin = &model.skin;
     let checks = &model.checks;
     if checks.broken.is_empty() {
-        let good = skin.glyphs.good;
-        let ok = |text: String| [span(skin, Tone::Good, good), Span::raw(format!(" {text}  "))];
-        let seen = checks.terms_seen();
+        let check = |compared: u64, text: String| {
+            let (tone, mark) = if compared > 0 { (Tone::Good, skin.glyphs.good) } else { (Tone::Dim, "-") };
+            [span(skin, tone, mark), Span::raw(format!(" {text}  "))]
+        };
+        let (terms, commits, entries) = (checks.terms_seen(), checks.commits_compared, checks.entries_agreed);
+        let states = checks.states_agreed;
         let mut first = vec![span(skin, Tone::Dim, "checks ")];
-        first.extend(ok(format!("one leader a term ({seen} seen)")));
-        first.extend(ok("commit never falls".into()));
+        first.extend(check(terms, format!("one leader a term ({})", count(terms))));
+        first.extend(check(commits, "commit never falls".into()));
         let mut second = vec![Span::raw("       ")];
-        second.extend(ok(format!("same state at same index ({} pairs)", count(checks.states_agreed))));
-        second.extend(ok("committed logs agree".into()));
+        second.extend(check(states, format!("same index, same state ({})", count(states))));
+        second.extend(check(entries, format!("committed entries agree ({})", count(entries))));
         return vec![Line::from(first), Line::from(second)];
     }
     let bad = skin.glyphs.bad;
