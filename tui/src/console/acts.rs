@@ -147,6 +147,8 @@ pub(crate) fn ask_cut(model: &mut Model) {
     let (a, b) = sides(model, &side);
     if a.is_empty() || b.is_empty() {
         model.say(Tone::Warn, "a cut needs two sides: mark some nodes with space, not all");
+    } else if model.live() == 0 {
+        model.say(Tone::Warn, "nothing can be cut from here: no node can be reached");
     } else {
         ask(model, Act::Cut { side, ttl: CUT_TTL_FIRST });
     }

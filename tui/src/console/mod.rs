@@ -6,8 +6,8 @@
 //!   acts --------+                              +--> commands --> tasks, which answer into the queue
 //! ```
 //!
-//! - [`update`](update::update) is a function of the model and a message that carries its own time; [`view`](view::draw)
-//!   is a function of the model. Neither does IO, so every screen can be had again from a list of messages.
+//! - `update` is a function of the model and a message that carries its own time; `view` is a function of the model.
+//!   Neither does IO, so every screen can be had again from a list of messages.
 //! - The loop here waits for a message, takes all that is there, and draws if something changed. It never waits for the
 //!   network. A key is drawn at once; when nothing happens and nothing ages, nothing is drawn.
 //! - A node that is down is a state to show, never a reason to stop.

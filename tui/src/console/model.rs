@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) api: String,
     pub(crate) conn: Conn,
+    /// It could not be reached since it was last live, or ever.
+    pub(crate) failed: bool,
     /// Its last word, and when it came.
     pub(crate) status: Option<(Status, Time)>,
     /// Newest observation taken, of the boot in `status`.

@@ -62,10 +62,13 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A status and when it came.
+type Word = (Time, Box<Status>);
+
 /// The newest status of each node that the loop has not taken yet.
 #[derive(Debug)]
 pub(crate) struct Newest {
-    cells: Mutex<Vec<Option<(Time, Box<Status>)>>>,
+    cells: Mutex<Vec<Option<Word>>>,
     changed: Notify,
 }
 

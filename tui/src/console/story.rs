@@ -109,8 +109,8 @@ fn range(first: u64, last: u64) -> String {
 mod tests {
     use super::*;
 
-    fn said(o: wire::Observation, by_leader: bool) -> (String, Weight) {
-        let told = tell(&o, by_leader, &|id| id.to_string());
+    fn said(o: &wire::Observation, by_leader: bool) -> (String, Weight) {
+        let told = tell(o, by_leader, &|id| id.to_string());
         (told.text, told.weight)
     }
 
@@ -124,10 +124,10 @@ mod tests {
             cause: "its log ends at 1841/T7,\u{1b}[31m mine at 1843/T7".into(),
             ..Default::default()
         };
-        let (text, weight) = said(vote.clone(), false);
+        let (text, weight) = said(&vote, false);
         assert_eq!(text, "n3 refuses its vote to n1 in T8: its log ends at 1841/T7,[31m mine at 1843/T7");
         assert_eq!(weight, Weight::Headline);
-        let (text, _) = said(wire::Observation { pre: true, cause: String::new(), ..vote }, false);
+        let (text, _) = said(&wire::Observation { pre: true, cause: String::new(), ..vote }, false);
         assert_eq!(text, "n3 would not vote for n1 in T8");
     }
 
@@ -140,15 +140,15 @@ mod tests {
             kind: wire::ObservationKind::Committed.into(),
             ..Default::default()
         };
-        assert_eq!(said(commit.clone(), true), ("n2 commits 1841 in T7".into(), Weight::Commit { to: 1841 }));
-        assert_eq!(said(commit, false).1, Weight::Detail);
+        assert_eq!(said(&commit, true), ("n2 commits 1841 in T7".into(), Weight::Commit { to: 1841 }));
+        assert_eq!(said(&commit, false).1, Weight::Detail);
     }
 
     #[test]
     fn every_kind_on_the_wire_is_told() {
         for kind in -1..30 {
             let o = wire::Observation { node: 1, kind, ..Default::default() };
-            assert!(said(o, false).0.starts_with("n1"));
+            assert!(said(&o, false).0.starts_with("n1"));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! looks like. The default theme uses the terminal's own foreground and background and its 16 colours, so it is readable
 //! wherever the operator's shell is. A colour only repeats what the text already says.
 //!
-//! `NO_COLOR` selects the mono theme: bold, underline and reverse only. The terminal library's own way of honouring that
+//! `NO_COLOR` selects the mono theme: bold and reverse only. The terminal library's own way of honouring that
 //! variable writes a full reset after each attribute, which would take the highlight away, so it is switched off.
 
 use std::env;
@@ -83,8 +83,7 @@ impl Theme {
                 plain.bg(back).fg(fore)
             }
             (Theme::Mono, Tone::Dim | Tone::Good | Tone::Warn | Tone::Term(_)) => plain,
-            (Theme::Mono, Tone::Focus | Tone::Key | Tone::You) => plain.add_modifier(Modifier::BOLD),
-            (Theme::Mono, Tone::Bad) => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            (Theme::Mono, Tone::Focus | Tone::Key | Tone::You | Tone::Bad) => plain.add_modifier(Modifier::BOLD),
         }
     }
 }

@@ -166,6 +166,7 @@ fn node(model: &mut Model, slot: Slot, news: NodeMsg) {
                 model.events.own(model.now.unix_ms, Tone::Bad, text);
             }
             model.nodes[slot.0].conn = Conn::Retrying { at_run_ms, why };
+            model.nodes[slot.0].failed = true;
         }
         NodeMsg::Snapshot(status) => snapshot(model, slot, *status),
         NodeMsg::Status(status) => {
@@ -202,6 +203,7 @@ fn snapshot(model: &mut Model, slot: Slot, status: Status) {
     node.id = Some(status.id);
     node.name.clone_from(&status.name);
     node.conn = Conn::Live;
+    node.failed = false;
     if rebooted || !known {
         node.seen_seq = 0;
     }
@@ -258,6 +260,6 @@ fn lasted(since: Time, now: Time) -> String {
 impl Node {
     /// A node nothing is known of yet but its address.
     pub(crate) fn new(id: Option<NodeId>, name: String, api: String) -> Node {
-        Node { id, name, api, conn: Conn::Connecting, status: None, seen_seq: 0, dropped: 0 }
+        Node { id, name, api, conn: Conn::Connecting, failed: false, status: None, seen_seq: 0, dropped: 0 }
     }
 }

@@ -184,6 +184,10 @@ fn a_cut_needs_two_sides() {
     desk.keys("x");
     assert!(desk.model.dialog.is_none());
     assert!(toast(&desk).starts_with("a cut needs two sides"));
+    let mut desk = Desk::new(5);
+    desk.keys("x");
+    assert!(desk.model.dialog.is_none());
+    assert!(toast(&desk).starts_with("nothing can be cut"));
 }
 
 #[test]

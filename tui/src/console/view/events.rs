@@ -86,7 +86,7 @@ fn checks(model: &Model, room: usize) -> Vec<Line<'static>> {
         first.extend(check(commits, "commit never falls".into()));
         let mut second = vec![Span::raw("       ")];
         second.extend(check(states, format!("same index, same state ({})", count(states))));
-        second.extend(check(entries, format!("committed entries agree ({})", count(entries))));
+        second.extend(check(entries, format!("committed logs agree ({})", count(entries))));
         return vec![Line::from(first), Line::from(second)];
     }
     let bad = skin.glyphs.bad;

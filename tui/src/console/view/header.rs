@@ -34,7 +34,12 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         }
         line.extend(spans);
     }
-    put(buf, area, 0, &Line::from(line));
+    put(
+        buf,
+        Rect { width: area.width.min(u16::try_from(room + 1).unwrap_or(area.width)), ..area },
+        0,
+        &Line::from(line),
+    );
     let wide = u16::try_from(right.width()).unwrap_or(area.width).min(area.width);
     put(buf, Rect { x: area.right() - wide, width: wide, ..area }, 0, &right);
 }
@@ -45,8 +50,12 @@ fn parts(model: &Model, picture: &Picture) -> Vec<Part> {
     let cluster = if model.cluster_id.is_empty() { String::new() } else { format!(" {}", model.cluster_id) };
     let mut parts = vec![Part(3, vec![say(Tone::Title, format!("raftdeck{cluster}"))])];
     if model.nodes.iter().all(|n| n.word().is_none()) {
-        let waits: Vec<String> = model.nodes.iter().map(|n| n.api.clone()).collect();
-        parts.push(Part(1, vec![say(Tone::Warn, format!("waiting for {}", waits.join(" ")))]));
+        let first = model.nodes.first().map_or("a node", |n| &n.api);
+        let others = match model.nodes.len() {
+            0 | 1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        parts.push(Part(1, vec![say(Tone::Warn, format!("waiting for {first}{others}"))]));
         return parts;
     }
     let voters = picture.reach.voters.len();

@@ -86,7 +86,7 @@ fn head(model: &Model, picture: &Picture, slot: Slot, node: &Node, names: usize)
     let glyphs = &model.skin.glyphs;
     let (mark, tone) = if picture.leader == Some(slot) {
         (glyphs.leader, Tone::Good)
-    } else if !node.live() {
+    } else if node.failed {
         (glyphs.down, Tone::Bad)
     } else if node.word().is_some_and(|s| !s.faults.is_empty()) {
         (glyphs.cut, Tone::Bad)

@@ -198,9 +198,11 @@ fn role(model: &Model, picture: &Picture, slot: Slot, node: &Node) -> Cell {
             Role::Follower => ("follower".into(), Tone::Plain),
         },
         (Conn::Foreign(_), _) => ("foreign".into(), Tone::Bad),
-        (Conn::Connecting, None) | (Conn::Live, None) => ("waiting".into(), Tone::Warn),
-        (Conn::Connecting | Conn::Retrying { .. }, _) if heard_by_others => ("unseen ?".into(), Tone::Warn),
-        (Conn::Connecting | Conn::Retrying { .. }, _) => (format!("down {}", glyphs.down), Tone::Bad),
+        (Conn::Connecting | Conn::Live, None) if !node.failed => ("waiting".into(), Tone::Warn),
+        (Conn::Connecting | Conn::Live | Conn::Retrying { .. }, _) if heard_by_others => {
+            ("unseen ?".into(), Tone::Warn)
+        }
+        (Conn::Connecting | Conn::Live | Conn::Retrying { .. }, _) => (format!("down {}", glyphs.down), Tone::Bad),
     }
 }
 
