@@ -237,6 +237,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_newest_word_of_the_present_stream_counts() {
+        let newest = Newest::new(2);
+        let word = |commit| Box::new(Status::from_wire(wire::NodeStatus { commit, ..Default::default() }));
+        (1..=9).for_each(|commit| newest.put(Slot(0), Time::default(), word(commit)));
+        newest.put(Slot(1), Time::default(), word(5));
+        newest.forget(Slot(1));
+        let taken = newest.take();
+        let [Msg { body: Body::Node(Slot(0), NodeMsg::Status(status)), .. }] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!(status.commit.0, 9);
+        assert!(newest.take().is_empty());
+    }
+
+    #[test]
     fn waits_double_up_to_the_cap() {
         let nominal = |failures| backoff(failures, 500).as_millis();
         assert_eq!([0, 1, 2, 3, 4, 5, 60].map(nominal), [250, 500, 1000, 2000, 4000, 5000, 5000]);

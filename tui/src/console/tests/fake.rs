@@ -112,7 +112,12 @@ impl Admin for Service {
             return Err(Status::permission_denied("faults are off: start the node with --enable-faults"));
         }
         let fault = wire::Fault { id: 1, spec: request.spec, left_ms: request.ttl_ms, label: request.label.clone() };
+        let kill = matches!(request.spec, Some(wire::FaultSpec { fault: Some(wire::fault_spec::Fault::Kill(_)) }));
         let _ = self.asked.send(Asked::Inject(request));
+        if kill {
+            // Whoever asked kills this runtime now: an answer never comes.
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(fault))
     }
 

@@ -186,9 +186,13 @@ async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     let refused = format!("1 of 2 failed; {}: faults are off: start the node with --enable-faults", two.address);
     assert_eq!(console.done(3).await, Err(refused));
 
+    hands.start(Cmd::Kill { act: ActId(4), slot: Slot(0) });
+    let Asked::Heal = asked(&mut one).await else { panic!("the heal of before") };
+    let Asked::Inject(_) = asked(&mut one).await else { panic!("not a fault") };
     let gone = one.kill().await;
-    hands.start(Cmd::Heal { act: ActId(4), slots: vec![Slot(0)] });
-    let failed = console.done(4).await.expect_err("nobody is there");
+    assert_eq!(console.done(4).await, Ok("done, its connection broke".into()));
+    hands.start(Cmd::Heal { act: ActId(5), slots: vec![Slot(0)] });
+    let failed = console.done(5).await.expect_err("nobody is there");
     assert!(failed.starts_with(&format!("1 of 1 failed; {gone}: ")), "{failed}");
     drop(two);
 }

@@ -38,8 +38,9 @@ fn a_lost_node_keeps_its_last_word() {
 fn a_late_status_of_a_lost_node_does_not_revive_it() {
     let mut desk = Desk::whole();
     desk.lose(5);
-    desk.status(status(5));
+    desk.status(wire::NodeStatus { commit: 1843, ..status(5) });
     assert!(!desk.model.nodes[4].live());
+    assert_eq!(desk.model.nodes[4].word().map(|s| s.commit.0), Some(1841), "its last word is what it said while live");
 }
 
 #[test]
