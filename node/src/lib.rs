@@ -1,1 +1,23 @@
-//! Placeholder while the workspace is laid out.
+//! A node of Raftdeck: one replica of the job queue, and all that it needs to live in a process.
+//!
+//! Start reading at [`replica`]: the consensus core and the job machine under one owner, as a plain value. Around it,
+//! from the inside out:
+//!
+//! - [`driver`]: the task that owns the replica, brings inputs and carries out effects;
+//! - [`storage`]: log, mark and tables on disk;
+//! - [`transport`]: messages between nodes;
+//! - [`observe`], [`faults`], [`status`]: what can be seen of a node, and what can be done to it on purpose;
+//! - [`api`]: the services for clients, workers and the console;
+//! - [`executor`]: the worker that every node brings along;
+//! - [`node`]: all of it put together.
+
+pub mod api;
+pub mod driver;
+pub mod executor;
+pub mod faults;
+pub mod node;
+pub mod observe;
+pub mod replica;
+pub mod status;
+pub mod storage;
+pub mod transport;

@@ -1,0 +1,167 @@
+//! What goes into the log.
+//!
+//! A command is an operation and the time at which the leader put it into the log. Nothing else reaches the machine, so
+//! this file is the whole list of what can happen to a job.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{DecodeError, JobId, LeaseToken, codec};
+
+/// One log entry for the job machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The leader's time, unix milliseconds. The machine's time is the greatest stamp it has seen.
+    pub stamp_ms: u64,
+    /// What to do.
+    pub op: Op,
+}
+
+/// What can be done. New operations are added at the end: the place of an operation is its number in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// New jobs; all of them or none.
+    Submit {
+        /// The jobs, in the order of their ids to be.
+        jobs: Vec<NewJob>,
+    },
+    /// A worker asks for jobs.
+    Claim {
+        /// Who asks.
+        worker: String,
+        /// Queues to take from; empty for every queue.
+        queues: Vec<String>,
+        /// Handlers the worker has. It is never given a job that it has no handler for, so empty takes nothing.
+        handlers: Vec<String>,
+        /// The most jobs to give.
+        max_jobs: u32,
+        /// The job is the worker's for this long, and for longer by heartbeat.
+        lease_ms: u64,
+    },
+    /// A worker is alive and at work.
+    Heartbeat {
+        /// What it works on.
+        leases: Vec<Lease>,
+        /// The new deadlines are this far away.
+        lease_ms: u64,
+    },
+    /// Jobs are done.
+    Ack {
+        /// One for each job.
+        acks: Vec<Ack>,
+    },
+    /// Attempts have failed.
+    Fail {
+        /// One for each job.
+        failures: Vec<Failure>,
+    },
+    /// Somebody wants a job not to run, or to stop.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+    /// Time passed: due jobs become available, leases expire.
+    Tick,
+}
+
+/// A job under the token of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The claim it was given out by.
+    pub token: LeaseToken,
+}
+
+/// A job is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The job.
+    pub job: JobId,
+    /// The claim it was given out by.
+    pub token: LeaseToken,
+    /// What came out.
+    pub result: Bytes,
+}
+
+/// An attempt has failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The job.
+    pub job: JobId,
+    /// The claim it was given out by.
+    pub token: LeaseToken,
+    /// What went wrong.
+    pub error: String,
+    /// The worker knows better than the job's backoff when to try again.
+    pub retry_after_ms: Option<u64>,
+    /// Trying again is of no use.
+    pub non_retryable: bool,
+}
+
+/// A job as it is submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewJob {
+    /// The queue it waits in.
+    pub queue: String,
+    /// What a worker shall run.
+    pub handler: String,
+    /// 0 first, 9 last.
+    pub priority: u8,
+    /// Input of the handler.
+    pub payload: Bytes,
+    /// Not before this time, unix milliseconds.
+    pub run_at_ms: Option<u64>,
+    /// Not before this long after the submit.
+    pub delay_ms: u64,
+    /// Attempts, expired leases and timeouts included.
+    pub max_attempts: u32,
+    /// An attempt may take this long, heartbeats or not.
+    pub timeout_ms: Option<u64>,
+    /// The wait between attempts.
+    pub backoff: Backoff,
+    /// A second submit under the same key is answered with the first.
+    pub idempotency_key: Option<String>,
+}
+
+/// The wait between two attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backoff {
+    /// `attempt^4 + 15` seconds, 10 % more or less, at most a day.
+    #[default]
+    Polynomial,
+    /// Always the same.
+    Fixed {
+        /// The wait.
+        delay_ms: u64,
+    },
+}
+
+impl Default for NewJob {
+    fn default() -> Self {
+        Self {
+            queue: "default".into(),
+            handler: String::new(),
+            priority: 5,
+            payload: Bytes::new(),
+            run_at_ms: None,
+            delay_ms: 0,
+            max_attempts: 25,
+            timeout_ms: None,
+            backoff: Backoff::default(),
+            idempotency_key: None,
+        }
+    }
+}
+
+impl Command {
+    /// As bytes for the log.
+    pub fn encode(&self) -> Bytes {
+        codec::encode(self, 64).into()
+    }
+
+    /// Back from the log.
+    pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
+        codec::decode(bytes)
+    }
+}

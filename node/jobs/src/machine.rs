@@ -1,0 +1,258 @@
+//! The machine: jobs, the indexes over them, and the one door through which a job changes.
+//!
+//! Every change of a job goes through [`Machine::put`], and every job that is to change comes out by [`Machine::take`]:
+//! so claim order, time index, counters, digests and the list of things to write are kept in step in one place, and no
+//! operation can forget one of them. The operations are in the files below this one; what an event does to a record is in
+//! `transition.rs`.
+//!
+//! # Laws
+//!
+//! - A live job is in the claim order exactly if it is available, and in the time index exactly if it has a due time.
+//! - The state hash follows from the jobs, live and finished, the keys, and the machine's own numbers; not from the order
+//!   in which anything happened to be written or let go.
+
+mod claim;
+mod settle;
+mod submit;
+mod tables;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec, counts::Counts, due::Due, keys::Keys,
+    limits::Bounds, ready::Ready, recent::Recents, transition::At,
+};
+
+/// The job state machine. See the crate's head for its laws.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    bounds: Bounds,
+    applied: u64,
+    now_ms: u64,
+    next_id: JobId,
+    /// Jobs finished so far.
+    finish_seq: u64,
+
+    live: BTreeMap<JobId, Held>,
+    live_digest: u64,
+    live_payload_bytes: u64,
+    /// Finished jobs that may not be in the tables yet.
+    finished: BTreeMap<JobId, Arc<Job>>,
+    /// Of all finished jobs, those that were let go included.
+    finished_digest: u64,
+
+    ready: Ready,
+    due: Due,
+    counts: Counts,
+    keys: Keys,
+    recents: Recents,
+    /// Jobs that changed since the last look.
+    changed: BTreeSet<JobId>,
+}
+
+/// A live job and its digest, which is needed again when the job changes.
+#[derive(Clone, Debug)]
+struct Held {
+    job: Arc<Job>,
+    digest: u64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// A machine before the first entry.
+    pub fn new() -> Self {
+        Self::with_bounds(Bounds::STANDARD)
+    }
+
+    pub(crate) fn with_bounds(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            applied: 0,
+            now_ms: 0,
+            next_id: JobId(1),
+            finish_seq: 0,
+            live: BTreeMap::new(),
+            live_digest: 0,
+            live_payload_bytes: 0,
+            finished: BTreeMap::new(),
+            finished_digest: 0,
+            ready: Ready::default(),
+            due: Due::default(),
+            counts: Counts::default(),
+            keys: Keys::default(),
+            recents: Recents::default(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Applies the entry at `index`, which must be the next one.
+    pub fn apply(&mut self, index: u64, command: &Command) -> Reply {
+        self.advance(index);
+        self.now_ms = self.now_ms.max(command.stamp_ms);
+        let at = At { index, now_ms: self.now_ms };
+        match &command.op {
+            Op::Submit { jobs } => Reply::Submitted(self.submit(jobs, at)),
+            Op::Claim { worker, queues, handlers, max_jobs, lease_ms } => {
+                let ids = self.choose(queues, handlers, *max_jobs);
+                Reply::Claimed(ids.into_iter().map(|id| self.claim(id, worker, *lease_ms, at)).collect())
+            }
+            Op::Heartbeat { leases, lease_ms } => {
+                Reply::Heartbeats(leases.iter().map(|&lease| self.heartbeat(lease, *lease_ms, at)).collect())
+            }
+            Op::Ack { acks } => Reply::Acked(acks.iter().map(|ack| self.ack(ack, at)).collect()),
+            Op::Fail { failures } => Reply::Failed(failures.iter().map(|failure| self.fail(failure, at)).collect()),
+            Op::Cancel { job } => Reply::Cancelled(self.cancel(*job, at)),
+            Op::Tick => Reply::Ticked { moved: self.tick(at) },
+        }
+    }
+
+    /// Passes over the entry at `index`, which is not for this machine: a leader's first entry, a change of membership.
+    pub fn apply_nothing(&mut self, index: u64) {
+        self.advance(index);
+    }
+
+    fn advance(&mut self, index: u64) {
+        let next = self.applied + 1;
+        assert!(index == next, "entries are applied in order, each once: entry {next} is next, not {index}");
+        self.applied = index;
+    }
+
+    /// Time passed: moves what is due, what has been due for longest first.
+    fn tick(&mut self, at: At) -> u32 {
+        let mut moved = 0;
+        while moved < self.bounds.tick_moves_max
+            && let Some(id) = self.due.first_by(at.now_ms)
+        {
+            self.change(id, |job| job.come_due(at));
+            moved += 1;
+        }
+        moved
+    }
+
+    /// Changes a live job.
+    fn change(&mut self, id: JobId, edit: impl FnOnce(&mut Job)) -> Arc<Job> {
+        let mut job = self.take(id);
+        edit(Arc::make_mut(&mut job));
+        self.put(job)
+    }
+
+    /// Takes a live job out of everything, to be changed and put back.
+    fn take(&mut self, id: JobId) -> Arc<Job> {
+        let Some(Held { job, digest }) = self.live.remove(&id) else { panic!("job {id} must be live to change") };
+        self.live_digest = self.live_digest.wrapping_sub(digest);
+        self.live_payload_bytes -= job.payload.len() as u64;
+        self.counts.remove(&job);
+        self.due.remove(&job);
+        if job.state == JobState::Available {
+            self.ready.remove(&job);
+        }
+        job
+    }
+
+    /// Puts a new or changed job where its state belongs.
+    fn put(&mut self, mut job: Arc<Job>) -> Arc<Job> {
+        self.counts.add(&job);
+        self.changed.insert(job.id);
+        if job.state.is_final() {
+            self.finish_seq += 1;
+            let record = Arc::make_mut(&mut job);
+            record.finish_seq = Some(self.finish_seq);
+            record.finished_at_ms = Some(self.now_ms);
+            self.finished_digest = self.finished_digest.wrapping_add(job.digest());
+            if let Some(recent) = Recent::of(&job) {
+                self.recents.push(recent, self.bounds.recent_max);
+            }
+            self.finished.insert(job.id, job.clone());
+        } else {
+            self.hold(job.clone());
+        }
+        job
+    }
+
+    /// Holds a live job, in every index that it belongs to.
+    fn hold(&mut self, job: Arc<Job>) {
+        let digest = job.digest();
+        self.live_digest = self.live_digest.wrapping_add(digest);
+        self.live_payload_bytes += job.payload.len() as u64;
+        self.due.insert(&job);
+        if job.state == JobState::Available {
+            self.ready.insert(&job);
+        }
+        self.live.insert(job.id, Held { job, digest });
+    }
+
+    /// The index of the last entry applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The machine's time: the greatest stamp it has seen.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// A hash of everything that replicas must agree on. Costs nothing to ask for: it is kept as jobs change.
+    pub fn state_hash(&self) -> u64 {
+        let jobs_digest = self.live_digest.wrapping_add(self.finished_digest);
+        codec::digest(&(jobs_digest, self.keys.digest(), self.next_id, self.now_ms, self.finish_seq))
+    }
+
+    /// The earliest time at which a tick would change something. May be in the past.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.due.first_ms()
+    }
+
+    /// Whether a claim would be given a job.
+    pub fn claimable(&self, queues: &[String], handlers: &[String]) -> bool {
+        self.ready.any(queues, handlers)
+    }
+
+    /// A job that is live, or finished and not yet let go.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.live.get(&id).map(|held| &held.job).or_else(|| self.finished.get(&id)).map(Arc::as_ref)
+    }
+
+    /// The live jobs, by id.
+    pub fn live(&self) -> impl Iterator<Item = &Job> {
+        self.live.values().map(|held| held.job.as_ref())
+    }
+
+    /// Every job in memory, live or finished and not yet let go, the newest first.
+    pub fn held_newest_first(&self) -> impl Iterator<Item = &Job> {
+        let mut live = self.live.values().rev().map(|held| &*held.job).peekable();
+        let mut finished = self.finished.values().rev().map(|job| &**job).peekable();
+        std::iter::from_fn(move || match (live.peek(), finished.peek()) {
+            (Some(a), Some(b)) if a.id < b.id => finished.next(),
+            (Some(_), _) => live.next(),
+            (None, _) => finished.next(),
+        })
+    }
+
+    /// How many jobs are live.
+    pub fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The size of the payloads of live jobs.
+    pub fn live_payload_bytes(&self) -> u64 {
+        self.live_payload_bytes
+    }
+
+    /// Every queue in which a job ever was, by name.
+    pub fn queues(&self) -> impl Iterator<Item = (&str, &QueueCounts)> {
+        self.counts.queues.iter().map(|(queue, counts)| (queue.as_str(), counts))
+    }
+
+    /// Whether a job of this name was ever made.
+    fn was_made(&self, id: JobId) -> bool {
+        id >= JobId(1) && id < self.next_id
+    }
+}

@@ -1,0 +1,35 @@
+//! Claim: a worker is given the most urgent jobs it can run.
+
+use super::Machine;
+use crate::{ClaimedJob, JobId, LeaseToken, transition::At};
+
+impl Machine {
+    /// The jobs a claim gets: in order, until there are enough or their payloads are large enough for one reply.
+    pub(super) fn choose(&self, queues: &[String], handlers: &[String], max_jobs: u32) -> Vec<JobId> {
+        let mut bytes = 0;
+        let mut chosen = Vec::new();
+        for id in self.ready.in_order(queues, handlers).take(max_jobs as usize) {
+            bytes += self.live[&id].job.payload.len();
+            if bytes > self.bounds.claim_bytes_max && !chosen.is_empty() {
+                break;
+            }
+            chosen.push(id);
+        }
+        chosen
+    }
+
+    pub(super) fn claim(&mut self, id: JobId, worker: &str, lease_ms: u64, at: At) -> ClaimedJob {
+        let job = self.change(id, |job| job.claim(worker, lease_ms, at));
+        ClaimedJob {
+            id,
+            token: LeaseToken(at.index),
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            deadline_ms: at.now_ms.saturating_add(lease_ms),
+            timeout_ms: job.timeout_ms,
+            queue: job.queue.clone(),
+            handler: job.handler.clone(),
+            payload: job.payload.clone(),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Replication and commitment: paper 5.3 and 5.4.2.
+//!
+//! The leader sends each follower what comes after the place where their logs agree; the follower takes it if it has
+//! that place, and else says where agreement may still be found, a whole term at a time. What a majority has on disk is
+//! committed, if it is of the leader's own term; everything before it is then committed too.
+//!
+//! Laws:
+//! - a follower truncates only at a real conflict (same index, other term), so that an append that comes late or twice
+//!   removes nothing;
+//! - a follower's commit index never passes what this very append proved to be equal to the leader's log;
+//! - an acknowledgement leaves when the entries are on the follower's disk.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Append, Body, Cause, Entry, EntryKind, Index, NodeId, Observation, Raft, Rejection, RoleKind, node::Role,
+    progress::Progress, quorum::reached_by_majority,
+};
+
+impl Raft {
+    /// The election is won: lead, beginning with an entry of this term.
+    pub(crate) fn become_leader(&mut self, votes: usize) {
+        assert_eq!(self.voted_for, Some(self.config.id), "a leader that did not vote for itself");
+        let last = self.log.last().0;
+        let followers: BTreeMap<_, _> = self.peers().into_iter().map(|peer| (peer, Progress::new(last))).collect();
+        let uncommitted_bytes = self.log.range(self.commit.next(), last).iter().map(Entry::weight_bytes).sum();
+        self.role = Role::Leader { followers, uncommitted_bytes };
+        self.heartbeat_at = self.now;
+        self.observe(Observation::Became { role: RoleKind::Leader, cause: Cause::ElectionWon { votes } });
+        for peer in self.peers() {
+            self.observe(Observation::Progress { peer, probing: true, cause: Cause::NewLeader });
+        }
+        self.append_own(vec![EntryKind::Noop]);
+    }
+
+    /// Appends entries of this leader's own and sends them on.
+    pub(crate) fn append_own(&mut self, kinds: Vec<EntryKind>) {
+        let (last, _) = self.log.last();
+        let term = self.term;
+        let entries: Vec<Entry> =
+            (last.0 + 1..).zip(kinds).map(|(index, kind)| Entry { index: Index(index), term, kind }).collect();
+        let Some((first, last)) = entries.first().zip(entries.last()).map(|(f, l)| (f.index, l.index)) else {
+            return;
+        };
+        if let Role::Leader { uncommitted_bytes, .. } = &mut self.role {
+            *uncommitted_bytes += entries.iter().map(Entry::weight_bytes).sum::<usize>();
+        }
+        self.log.append(entries);
+        self.observe(Observation::Appended { first, last, message: None });
+    }
+
+    /// Heartbeats, and a new try where an answer is overdue.
+    pub(crate) fn tick_leader(&mut self) {
+        if self.now - self.heartbeat_at >= u64::from(self.config.heartbeat_ticks) {
+            self.heartbeat_at = self.now;
+            for peer in self.peers() {
+                self.send_heartbeat(peer);
+            }
+        }
+    }
+
+    fn send_heartbeat(&mut self, peer: NodeId) {
+        let Role::Leader { followers, .. } = &mut self.role else { return };
+        let progress = followers.get_mut(&peer).expect("every peer has its progress");
+        let commit = progress.tellable(self.commit);
+        progress.telling(commit);
+        self.send_now(peer, Body::Heartbeat { commit });
+    }
+
+    /// Sends a follower all that its window has room for. Returns whether anything was sent.
+    fn send_appends(&mut self, peer: NodeId) -> bool {
+        let (last, _) = self.log.last();
+        let (limit, commit, now) = (self.config.window(), self.commit, self.now);
+        let mut any = false;
+        loop {
+            let Role::Leader { followers, .. } = &mut self.role else { return any };
+            let progress = followers.get_mut(&peer).expect("every peer has its progress");
+            if !progress.may_send(last, limit) {
+                return any;
+            }
+            let prev = progress.next().prev();
+            let prev_term = self.log.term_at(prev).expect("a leader has every entry that it has promised");
+            let entries = self.log.batch(progress.next(), self.config.batch_entries_max, self.config.batch_bytes_max);
+            let end = entries.last().map_or(prev, |e| e.index);
+            progress.telling(commit.min(end));
+            progress.sent(end, entries.iter().map(Entry::weight_bytes).sum(), now);
+            self.send_now(peer, Body::Append(Append { prev: (prev, prev_term), entries, commit }));
+            any = true;
+        }
+    }
+
+    /// Once for each output: new entries to every follower, and to those that got none, news of what is committed.
+    pub(crate) fn replicate(&mut self) {
+        let commit = self.commit;
+        for peer in self.peers() {
+            let sent = self.send_appends(peer);
+            let Role::Leader { followers, .. } = &self.role else { return };
+            if !sent && followers[&peer].has_news(commit) {
+                self.send_heartbeat(peer);
+            }
+        }
+    }
+
+    /// The leader of this term sends entries.
+    pub(crate) fn handle_append(&mut self, leader: NodeId, message: u64, append: Append) {
+        self.hear_leader(leader, message);
+        let Append { prev: (prev, prev_term), entries, commit } = append;
+        if self.log.term_at(prev) != Some(prev_term) {
+            let hint = self.log.agreement_possible_at(prev, prev_term);
+            self.send_now(leader, Body::Rejected(Rejection { prev, hint }));
+            return;
+        }
+        let proven = Index(prev.0 + entries.len() as u64);
+        self.take_entries(entries, message);
+        self.commit_up_to(commit.min(proven));
+        self.send_durable(leader, Body::Appended(proven));
+    }
+
+    /// Puts in what is missing; removes what conflicts.
+    fn take_entries(&mut self, entries: Vec<Entry>, message: u64) {
+        let Some(start) = entries.iter().position(|e| self.log.term_at(e.index) != Some(e.term)) else {
+            return; // All here already: it came twice, or late.
+        };
+        let (first, last) = (entries[start].index, entries[entries.len() - 1].index);
+        if first <= self.log.last().0 {
+            assert!(first > self.commit, "entry {first} is committed (up to {}) and would be truncated", self.commit);
+            self.log.truncate(first);
+            self.observe(Observation::Truncated { from: first, message });
+        }
+        self.log.append(entries.into_iter().skip(start));
+        self.observe(Observation::Appended { first, last, message: Some(message) });
+    }
+
+    /// The leader of this term says that it is there.
+    pub(crate) fn handle_heartbeat(&mut self, leader: NodeId, message: u64, commit: Index) {
+        self.hear_leader(leader, message);
+        // The leader names only what it knows to be here, but a heartbeat may overtake the append that brings it.
+        self.commit_up_to(commit.min(self.log.last().0));
+        self.send_now(leader, Body::HeartbeatReply);
+    }
+
+    fn hear_leader(&mut self, leader: NodeId, message: u64) {
+        assert!(self.role() != RoleKind::Leader, "two leaders in {}: {leader} and {}", self.term, self.config.id);
+        if self.leader() != Some(leader) {
+            assert_eq!(self.leader(), None, "two leaders in {}: {leader} is the second", self.term);
+            self.become_follower(Some(leader), Cause::OtherLeads { leader, message });
+            self.observe(Observation::LeaderFound { leader, message });
+        }
+        self.leader_heard_at = Some(self.now);
+        self.restart_election_clock();
+    }
+
+    /// A follower has entries on its disk.
+    pub(crate) fn handle_appended(&mut self, peer: NodeId, message: u64, index: Index) {
+        let last = self.log.last().0;
+        let Role::Leader { followers, .. } = &mut self.role else { return };
+        assert!(index <= last, "{peer} acknowledges entry {index}, but the log ends at {last}");
+        if followers.get_mut(&peer).expect("every peer has its progress").acknowledged(index) {
+            self.observe(Observation::Progress { peer, probing: false, cause: Cause::Answer { message } });
+        }
+        self.advance_commit();
+    }
+
+    /// A follower's log does not agree there.
+    pub(crate) fn handle_rejected(&mut self, peer: NodeId, message: u64, rejection: Rejection) {
+        let (hint, hint_term) = rejection.hint;
+        let (at, _) = self.log.agreement_possible_at(hint, hint_term);
+        let Role::Leader { followers, .. } = &mut self.role else { return };
+        let progress = followers.get_mut(&peer).expect("every peer has its progress");
+        let was_probing = progress.is_probing();
+        if progress.refused(rejection.prev, at) && !was_probing {
+            self.observe(Observation::Progress { peer, probing: true, cause: Cause::Answer { message } });
+        }
+    }
+
+    /// A follower heard this leader. If an append to it is overdue, it is taken for lost.
+    pub(crate) fn handle_heartbeat_reply(&mut self, peer: NodeId) {
+        let Role::Leader { followers, .. } = &self.role else { return };
+        let overdue = followers[&peer]
+            .unanswered_since()
+            .is_some_and(|at| self.now - at >= u64::from(self.config.election_ticks_min));
+        if overdue {
+            self.forget_in_flight(peer);
+        }
+    }
+
+    /// What is in flight to a follower is lost: probe again from the last agreement.
+    pub(crate) fn forget_in_flight(&mut self, peer: NodeId) {
+        let Role::Leader { followers, .. } = &mut self.role else { return };
+        let Some(progress) = followers.get_mut(&peer) else { return };
+        let was_probing = progress.is_probing();
+        progress.probe_again();
+        if !was_probing {
+            self.observe(Observation::Progress { peer, probing: true, cause: Cause::SilentInFlight });
+        }
+    }
+
+    /// Commits what a majority has on disk, this leader's own disk included.
+    pub(crate) fn advance_commit(&mut self) {
+        let Role::Leader { followers, .. } = &self.role else { return };
+        let own = std::iter::once(self.log.durable());
+        let reached = reached_by_majority(own.chain(followers.values().map(Progress::matched)));
+        // Figure 8 of the paper: an entry of an earlier term is committed only by one of this term after it.
+        if self.log.term_at(reached) == Some(self.term) {
+            self.commit_up_to(reached);
+        }
+    }
+
+    fn commit_up_to(&mut self, index: Index) {
+        if index <= self.commit {
+            return;
+        }
+        assert!(index <= self.log.last().0, "commit {index} is beyond the log's end {}", self.log.last().0);
+        if let Role::Leader { uncommitted_bytes, .. } = &mut self.role {
+            let done: usize = self.log.range(self.commit.next(), index).iter().map(Entry::weight_bytes).sum();
+            *uncommitted_bytes -= done;
+        }
+        self.commit = index;
+        self.observe(Observation::Committed { index });
+    }
+}

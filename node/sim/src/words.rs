@@ -1,0 +1,112 @@
+//! What happened, as a line to read aloud.
+
+use raftdeck_jobs::Reply;
+use raftdeck_node::replica::{Applied, Refused, Replica};
+use raftdeck_raft::{Cause, Log, NodeId, Observation, Observed, RoleKind, Term, VoteRefusal};
+
+use crate::cluster::Happening;
+
+/// A happening as a line; nothing for what would only repeat another line.
+pub(crate) fn line(happening: &Happening) -> Option<String> {
+    match happening {
+        Happening::Observed(node, observed) => observation(*node, observed),
+        Happening::Jobs(..) => None,
+        Happening::Answered(ticket, answer) => {
+            let answer = match answer {
+                None => "nobody can say: its node crashed".to_owned(),
+                Some(Err(Refused::NotLeader { leader: Some(leader) })) => format!("ask the leader, {leader}"),
+                Some(Err(refused)) => refused.to_string(),
+                Some(Ok(Applied { index, reply: Reply::Submitted(Ok(jobs)) })) => {
+                    let ids: Vec<String> = jobs.iter().map(|j| j.id.to_string()).collect();
+                    format!("job {} at index {index}", ids.join(", "))
+                }
+                Some(Ok(Applied { index, .. })) => format!("done at index {index}"),
+            };
+            Some(format!("client {} is told: {answer}", ticket.0))
+        }
+    }
+}
+
+fn observation(node: NodeId, Observed { term, what }: &Observed) -> Option<String> {
+    let text = match *what {
+        // Told by the change of role that follows it, or of no interest beside it.
+        Observation::TermRaised { .. } => return None,
+        Observation::Became { role, cause } => format!("becomes {}: {}", role.as_str(), why(cause)),
+        Observation::LeaderFound { leader, .. } => format!("follows {leader}"),
+        Observation::VoteCast { candidate, asked, pre, refused, .. } => match (pre, refused) {
+            (true, None) => format!("would vote for {candidate} in {asked}"),
+            (false, None) => format!("votes for {candidate}"),
+            (true, Some(refusal)) => format!("would not vote for {candidate} in {asked}: {}", why_not(refusal)),
+            (false, Some(refusal)) => format!("refuses {candidate} its vote for {asked}: {}", why_not(refusal)),
+        },
+        // Told by the voter.
+        Observation::VoteReceived { .. } => return None,
+        Observation::Appended { first, last, .. } if first == last => format!("appends {first}"),
+        Observation::Appended { first, last, .. } => format!("appends {first}..{last}"),
+        Observation::Truncated { from, .. } => format!("drops {from} and all after it"),
+        Observation::Committed { index } => format!("commits {index}"),
+        Observation::Progress { cause: Cause::NewLeader, .. } => return None,
+        Observation::Progress { peer, probing: true, cause } => format!("probes {peer}: {}", why(cause)),
+        Observation::Progress { peer, probing: false, .. } => format!("knows where {peer} agrees"),
+    };
+    Some(format!("{node} {term} {text}"))
+}
+
+fn why(cause: Cause) -> String {
+    match cause {
+        Cause::ElectionTimeout { .. } => "heard no leader for too long".into(),
+        Cause::PreVoteWon { votes } => format!("{votes} would vote for it"),
+        Cause::ElectionWon { votes } => format!("{votes} votes"),
+        Cause::CampaignLost => "too many refused".into(),
+        Cause::HigherTerm { from, .. } => format!("{from} knows a higher term"),
+        Cause::OtherLeads { leader, .. } => format!("{leader} leads this term"),
+        Cause::Answer { .. } => "it refused an append".into(),
+        Cause::SilentInFlight => "what was sent is taken for lost".into(),
+        Cause::NewLeader => "a new leader".into(),
+    }
+}
+
+fn why_not(refusal: VoteRefusal) -> String {
+    match refusal {
+        VoteRefusal::StaleTerm => "that term is over".into(),
+        VoteRefusal::AlreadyVoted(other) => format!("voted for {other} already"),
+        VoteRefusal::LogBehind => "its log is behind".into(),
+        VoteRefusal::LeaderAlive(leader) => format!("the leader {leader} is alive"),
+    }
+}
+
+/// A node as a line.
+pub(crate) fn status(node: NodeId, replica: Option<&Replica>) -> String {
+    let Some(replica) = replica else { return format!("{node} down") };
+    let (raft, machine) = (replica.raft(), replica.machine());
+    let (last, _) = raft.log().last();
+    let leads = match (raft.role(), raft.leader()) {
+        (RoleKind::Leader, _) => String::new(),
+        (_, Some(leader)) => format!(" of {leader}"),
+        (_, None) => " of nobody".into(),
+    };
+    format!(
+        "{node} {} {}{leads}, last {last}, durable {}, commit {}, applied {}",
+        raft.term(),
+        raft.role().as_str(),
+        raft.log().durable(),
+        raft.commit(),
+        machine.applied(),
+    )
+}
+
+/// A log as the terms of its entries, `|` after the last committed one.
+pub(crate) fn log(node: NodeId, replica: Option<&Replica>) -> String {
+    let Some(replica) = replica else { return format!("{node} down") };
+    let log: &Log = replica.raft().log();
+    let commit = replica.raft().commit();
+    let mut text = format!("{node}");
+    for entry in log.range(raftdeck_raft::Index(1), log.last().0) {
+        let Term(term) = entry.term;
+        text += &format!(" {term}");
+        if entry.index == commit {
+            text += " |";
+        }
+    }
+    text
+}

@@ -1,0 +1,193 @@
+//! The admin service: what is true here, what just happened, and faults on purpose.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::Stream;
+use raftdeck_jobs::{Command, Op};
+use raftdeck_raft::{EntryKind, Index};
+use raftdeck_shared::wire::{self, admin_server::Admin, observe_event::Event};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::{driver::RequestError, faults::FaultError, observe::Page, status::NodeView, transport::entry_to_wire};
+
+/// Statuses go out at most this often, and only when something changed, or to keep clocks honest, every second.
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+const STATUS_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Observations read from the ring at a time.
+const PAGE_MAX: usize = 512;
+
+/// Events that wait for a slow reader; then the ring is left to drop.
+const WAITING_MAX: usize = 64;
+
+const LOG_ROWS_MAX: u32 = 1000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct AdminService {
+    view: Arc<NodeView>,
+}
+
+impl AdminService {
+    pub(super) fn new(view: Arc<NodeView>) -> AdminService {
+        AdminService { view }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::NodeStatus>, Status> {
+        self.view.status().await.map(Response::new).map_err(|e| stopping(&e))
+    }
+
+    type ObserveStream = Pin<Box<dyn Stream<Item = Result<wire::ObserveEvent, Status>> + Send>>;
+
+    async fn observe(&self, request: Request<wire::ObserveRequest>) -> Result<Response<Self::ObserveStream>, Status> {
+        let (events, outgoing) = mpsc::channel(WAITING_MAX);
+        let reader = Reader { view: Arc::clone(&self.view), request: request.into_inner(), events };
+        tokio::spawn(reader.run());
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn log_range(
+        &self,
+        request: Request<wire::LogRangeRequest>,
+    ) -> Result<Response<wire::LogRangeReply>, Status> {
+        let wire::LogRangeRequest { from, limit, with_payload } = request.into_inner();
+        if limit > LOG_ROWS_MAX {
+            return Err(Status::invalid_argument(format!("limit is {limit}, the limit is {LOG_ROWS_MAX}")));
+        }
+        let from = Index(from.max(1));
+        let look = self.view.handle.look(move |replica, _| {
+            let log = replica.raft().log();
+            let (last, _) = log.last();
+            let until = Index((from.0 + u64::from(limit)).saturating_sub(1).min(last.0));
+            (last, log.range(from, until).to_vec())
+        });
+        let (last, entries) = look.await.map_err(|e| stopping(&e))?;
+        let rows = entries
+            .into_iter()
+            .map(|entry| {
+                let summary = summary(&entry.kind);
+                let wire::LogEntry { index, term, kind, payload } = entry_to_wire(entry);
+                let payload_bytes = payload.len() as u64;
+                let payload = if with_payload { payload } else { bytes::Bytes::new() };
+                wire::LogRow { index, term, kind, summary, payload_bytes, payload }
+            })
+            .collect();
+        Ok(Response::new(wire::LogRangeReply { first: 1, last: last.0, rows }))
+    }
+
+    async fn inject_fault(&self, request: Request<wire::InjectFaultRequest>) -> Result<Response<wire::Fault>, Status> {
+        let injected = self.view.faults.inject(request.into_inner());
+        injected.map(Response::new).map_err(|error| match error {
+            FaultError::NotEnabled => Status::permission_denied(error.to_string()),
+            FaultError::Invalid(_) => Status::invalid_argument(error.to_string()),
+        })
+    }
+
+    async fn heal_faults(
+        &self,
+        request: Request<wire::HealFaultsRequest>,
+    ) -> Result<Response<wire::HealFaultsReply>, Status> {
+        let healed = self.view.faults.heal(&request.into_inner());
+        Ok(Response::new(wire::HealFaultsReply { healed }))
+    }
+}
+
+fn stopping(error: &RequestError) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+fn summary(kind: &EntryKind) -> String {
+    let EntryKind::Command(bytes) = kind else { return "a leader's first entry".into() };
+    match Command::decode(bytes).map(|command| command.op) {
+        Err(error) => error.to_string(),
+        Ok(Op::Submit { jobs }) => format!("submit {} jobs", jobs.len()),
+        Ok(Op::Claim { worker, max_jobs, .. }) => format!("claim up to {max_jobs} jobs for {worker}"),
+        Ok(Op::Heartbeat { leases, .. }) => format!("renew {} leases", leases.len()),
+        Ok(Op::Ack { acks }) => format!("complete {} jobs", acks.len()),
+        Ok(Op::Fail { failures }) => format!("fail {} jobs", failures.len()),
+        Ok(Op::Cancel { job }) => format!("cancel job {job}"),
+        Ok(Op::Tick) => "time passes".into(),
+    }
+}
+
+/// One stream of observations.
+struct Reader {
+    view: Arc<NodeView>,
+    request: wire::ObserveRequest,
+    events: mpsc::Sender<Result<wire::ObserveEvent, Status>>,
+}
+
+impl Reader {
+    /// Runs until the reader goes away. Nothing here holds up the node: the ring goes on without us.
+    async fn run(self) {
+        let mut newest = self.view.observer.newest();
+        let resumes = self.request.boot_id == self.view.observer.boot_id();
+        let mut next = self.request.from_seq.filter(|_| resumes).unwrap_or(*newest.borrow_and_update() + 1);
+        if !self.send_status(Event::Snapshot).await {
+            return;
+        }
+        let mut clock = interval(STATUS_EVERY);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = self.view.handle.pulse();
+        let mut told_at = Instant::now();
+        loop {
+            tokio::select! {
+                changed = newest.changed() => {
+                    if changed.is_err() || !self.send_observations(&mut next).await {
+                        return;
+                    }
+                }
+                _ = clock.tick() => {
+                    let changed = pulse.has_changed().unwrap_or(true);
+                    if changed || told_at.elapsed() >= STATUS_AT_LEAST_EVERY {
+                        pulse.mark_unchanged();
+                        told_at = Instant::now();
+                        if !self.send_status(Event::Status).await {
+                            return;
+                        }
+                    }
+                }
+                () = self.events.closed() => return,
+            }
+        }
+    }
+
+    async fn send_status(&self, wrap: fn(wire::NodeStatus) -> Event) -> bool {
+        match self.view.status().await {
+            Ok(status) => self.send(wrap(status)).await,
+            Err(_) => false,
+        }
+    }
+
+    async fn send_observations(&self, next: &mut u64) -> bool {
+        loop {
+            let Page { dropped, observations } = self.view.observer.page(*next, PAGE_MAX);
+            if dropped > 0 && !self.send(Event::Dropped(dropped)).await {
+                return false;
+            }
+            *next += dropped;
+            if observations.is_empty() {
+                return true;
+            }
+            *next += observations.len() as u64;
+            for observation in observations {
+                let wanted = self.request.kinds.is_empty() || self.request.kinds.contains(&observation.kind);
+                if wanted && !self.send(Event::Observation((*observation).clone())).await {
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, event: Event) -> bool {
+        self.events.send(Ok(wire::ObserveEvent { event: Some(event) })).await.is_ok()
+    }
+}

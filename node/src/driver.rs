@@ -1,0 +1,381 @@
+//! The task that owns the replica: it brings inputs and carries out effects, and decides nothing.
+//!
+//! ```text
+//! ticks, peers, requests, finished writes ──> inputs ──> Replica::handle ──> write, send, reply, observe
+//! ```
+//!
+//! Everything that waits is drained before the replica is asked once. While one log write is on its way to the disk,
+//! further writes gather and become one transaction: that is all there is to group commit. The state tables are written
+//! behind in the same manner, at most every [`REMEMBER_EVERY`].
+//!
+//! Peers' messages and clients' requests come over queues of their own, both bounded: a flood of requests fills its queue
+//! and is refused there, and delays no heartbeat.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use raftdeck_jobs::{Changes, Op};
+use raftdeck_raft::{Envelope, Index, NodeId, RoleKind, Write, WriteSeq};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_rusqlite::Connection;
+use tracing::info;
+
+use crate::{
+    observe::{Observer, to_wire, wall_ms},
+    replica::{Applied, Effects, Event, Input, Refused, Replica, Ticket},
+    storage::{LogStore, StateStore, StorageError},
+    transport::Outbox,
+};
+
+/// Requests that wait for the replica; more are refused.
+const REQUESTS_MAX: usize = 4096;
+
+/// Peers' messages that wait for the replica; their streams wait with them.
+const MESSAGES_MAX: usize = 1024;
+
+/// Inputs handled together.
+const ROUND_MAX: usize = 1024;
+
+/// Pause between two writes of the state tables.
+const REMEMBER_EVERY: Duration = Duration::from_millis(100);
+
+type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
+
+enum Request {
+    Do(Op, oneshot::Sender<Result<Applied, Refused>>),
+    Look(Look),
+}
+
+enum FromPeer {
+    Message(Envelope),
+    LinkLost(NodeId),
+}
+
+/// What others wait for, as of the last round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// The newest applied index.
+    pub applied: u64,
+    /// This node leads.
+    pub leads: bool,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// Changes whenever jobs may have become available.
+    pub work: u64,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, Error)]
+pub enum RequestError {
+    /// It was not done.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It was not even looked at.
+    #[error("more than {REQUESTS_MAX} requests wait")]
+    QueueFull,
+    /// The node stops: nobody can say.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Reaches the replica's task.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    peers: mpsc::Sender<FromPeer>,
+    pulse: watch::Receiver<Pulse>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Request::Do(op, _) => f.debug_tuple("Do").field(op).finish(),
+            Request::Look(_) => f.write_str("Look"),
+        }
+    }
+}
+
+impl Handle {
+    /// Has something done, and waits until it is applied here. Without bound: the caller has the deadline.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request(&self, op: Op) -> Result<Applied, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request::Do(op, answer)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => RequestError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Stopping,
+        })?;
+        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    }
+
+    /// Looks at the replica, and at the index up to which its tables are written.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica, Index) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        let look: Look = Box::new(move |replica, remembered| {
+            let _ = answer.send(look(replica, remembered)); // The caller may have given up.
+        });
+        self.requests.send(Request::Look(look)).await.map_err(|_| RequestError::Stopping)?;
+        answered.await.map_err(|_| RequestError::Stopping)
+    }
+
+    /// Hands over a peer's message; waits while the replica has too many.
+    pub async fn deliver(&self, message: Envelope) {
+        let _ = self.peers.send(FromPeer::Message(message)).await; // Fails only when the node stops.
+    }
+
+    /// Tells that what was on its way to a peer is lost.
+    pub async fn link_lost(&self, peer: NodeId) {
+        let _ = self.peers.send(FromPeer::LinkLost(peer)).await; // As above.
+    }
+
+    /// What others wait for.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.clone()
+    }
+}
+
+/// The other ends of a [`Handle`].
+#[derive(Debug)]
+pub struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    peers: mpsc::Receiver<FromPeer>,
+    pulse: watch::Sender<Pulse>,
+}
+
+/// A handle, and what the driver needs to serve it.
+#[must_use]
+pub fn channel() -> (Handle, Inbox) {
+    let (requests, requests_inbox) = mpsc::channel(REQUESTS_MAX);
+    let (peers, peers_inbox) = mpsc::channel(MESSAGES_MAX);
+    let (pulse, pulse_outbox) = watch::channel(Pulse::default());
+    let handle = Handle { requests, peers, pulse: pulse_outbox };
+    (handle, Inbox { requests: requests_inbox, peers: peers_inbox, pulse })
+}
+
+/// A node's disk as the driver uses it: two connections, each with its thread.
+#[derive(Debug)]
+pub struct Disk {
+    /// Of `log.db`.
+    pub log: Connection,
+    /// Used by the log's thread alone.
+    pub log_store: Arc<Mutex<LogStore>>,
+    /// Of `state.db`.
+    pub state: Connection,
+    /// Of `state.db`.
+    pub state_store: StateStore,
+}
+
+type Writing = Pin<Box<dyn Future<Output = Result<WriteSeq, StorageError>> + Send>>;
+type Remembering = Pin<Box<dyn Future<Output = Result<Box<Changes>, StorageError>> + Send>>;
+
+impl Disk {
+    fn write(&self, writes: Vec<Write>) -> Writing {
+        let (log, store) = (self.log.clone(), Arc::clone(&self.log_store));
+        Box::pin(async move {
+            log.call(move |conn| store.lock().expect("no holder panics").append(conn, &writes)).await.map_err(flatten)
+        })
+    }
+
+    fn remember(&self, changes: Changes) -> Remembering {
+        let (state, store) = (self.state.clone(), self.state_store.clone());
+        let changes = Box::new(changes);
+        Box::pin(
+            async move { state.call(move |conn| store.write(conn, &changes).map(|()| changes)).await.map_err(flatten) },
+        )
+    }
+}
+
+/// The storage thread's own end is as fatal as any error of the disk.
+pub(crate) fn flatten(error: tokio_rusqlite::Error<StorageError>) -> StorageError {
+    match error {
+        tokio_rusqlite::Error::Error(error) => error,
+        other => StorageError::Damaged(format!("the storage thread ended: {other}")),
+    }
+}
+
+/// One node's replica at work.
+#[derive(Debug)]
+pub struct Driver {
+    replica: Replica,
+    inbox: Inbox,
+    disk: Disk,
+    outbox: Outbox,
+    observer: Arc<Observer>,
+    tick: Duration,
+    /// Callers that wait, by ticket.
+    callers: HashMap<Ticket, oneshot::Sender<Result<Applied, Refused>>>,
+    last_ticket: u64,
+    /// Writes that gather while one is under way.
+    gathered: Vec<Write>,
+    /// The tables have everything up to here.
+    remembered: Index,
+    remembered_at: Instant,
+    work: u64,
+    known_role: RoleKind,
+}
+
+impl Driver {
+    /// A driver for a replica whose tables are as of `remembered`.
+    #[must_use]
+    pub fn new(
+        replica: Replica,
+        inbox: Inbox,
+        disk: Disk,
+        outbox: Outbox,
+        observer: Arc<Observer>,
+        tick: Duration,
+        remembered: Index,
+    ) -> Driver {
+        Driver {
+            replica,
+            inbox,
+            disk,
+            outbox,
+            observer,
+            tick,
+            callers: HashMap::new(),
+            last_ticket: 0,
+            gathered: Vec::new(),
+            remembered,
+            remembered_at: Instant::now(),
+            work: 0,
+            known_role: RoleKind::Follower,
+        }
+    }
+
+    /// Runs until the disk fails, or until `stop` says so: then with nothing left to remember.
+    ///
+    /// # Errors
+    /// Of the disk. The process must end: what is on the disk is not known any more.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), StorageError> {
+        let mut ticks = interval(self.tick);
+        // A node that was stopped for a while must hear its peers before it believes that they are silent.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut writing, mut remembering): (Option<Writing>, Option<Remembering>) = (None, None);
+        let mut inputs = Vec::with_capacity(ROUND_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                written = finished(&mut writing) => {
+                    inputs.push(Input::Persisted(written?));
+                }
+                changes = finished(&mut remembering) => {
+                    let changes = changes?;
+                    self.replica.remembered(&changes);
+                    self.remembered = Index(changes.applied);
+                }
+                _ = ticks.tick() => inputs.push(Input::Tick),
+                Some(message) = self.inbox.peers.recv() => inputs.push(from_peer(message)),
+                Some(request) = self.inbox.requests.recv() => self.take(request, &mut inputs),
+            }
+            self.drain(&mut inputs);
+            if !inputs.is_empty() {
+                let effects = self.replica.handle(wall_ms(), inputs.drain(..));
+                self.carry_out(effects);
+            }
+            if writing.is_none() && !self.gathered.is_empty() {
+                writing = Some(self.disk.write(std::mem::take(&mut self.gathered)));
+            }
+            if remembering.is_none() && self.remembered_at.elapsed() >= REMEMBER_EVERY {
+                remembering = self.replica.take_changes(self.remembered).map(|changes| self.disk.remember(changes));
+                self.remembered_at = Instant::now();
+            }
+        }
+        // Without an acknowledgement nothing here is owed to anybody; what is in the log will be found there.
+        if let Some(writing) = writing {
+            writing.await?;
+        }
+        if let Some(remembering) = remembering {
+            remembering.await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what waits, without waiting for more.
+    fn drain(&mut self, inputs: &mut Vec<Input>) {
+        while inputs.len() < ROUND_MAX {
+            let Ok(message) = self.inbox.peers.try_recv() else { break };
+            inputs.push(from_peer(message));
+        }
+        while inputs.len() < ROUND_MAX {
+            let Ok(request) = self.inbox.requests.try_recv() else { break };
+            self.take(request, inputs);
+        }
+    }
+
+    fn take(&mut self, request: Request, inputs: &mut Vec<Input>) {
+        match request {
+            Request::Do(op, answer) => {
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                self.callers.insert(ticket, answer);
+                inputs.push(Input::Request(ticket, op));
+            }
+            Request::Look(look) => look(&self.replica, self.remembered),
+        }
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        let Effects { write, send, replies, events } = effects;
+        self.gathered.extend(write);
+        self.outbox.send(send);
+        for (ticket, reply) in replies {
+            if let Some(caller) = self.callers.remove(&ticket) {
+                let _ = caller.send(reply); // The caller may have given up.
+            }
+        }
+        let moved = events.iter().any(|event| matches!(event, Event::Jobs { .. }));
+        let group = self.replica.group();
+        self.observer.record(events.into_iter().map(|event| to_wire(group, event)));
+        self.work += u64::from(moved);
+        let raft = self.replica.raft();
+        let role = raft.role();
+        if std::mem::replace(&mut self.known_role, role) != role {
+            info!("{} in {}, log ends at {}", role.as_str(), raft.term(), raft.log().last().0);
+        }
+        let pulse = Pulse {
+            applied: self.replica.machine().applied(),
+            leads: role == RoleKind::Leader,
+            leader: raft.leader(),
+            work: self.work,
+        };
+        self.inbox.pulse.send_if_modified(|known| std::mem::replace(known, pulse) != pulse);
+    }
+}
+
+fn from_peer(message: FromPeer) -> Input {
+    match message {
+        FromPeer::Message(envelope) => Input::Message(envelope),
+        FromPeer::LinkLost(peer) => Input::LinkLost(peer),
+    }
+}
+
+/// The outcome of what is under way; never, while nothing is.
+async fn finished<T>(under_way: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match under_way {
+        Some(future) => {
+            let outcome = future.as_mut().await;
+            *under_way = None;
+            outcome
+        }
+        None => std::future::pending().await,
+    }
+}

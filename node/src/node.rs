@@ -1,0 +1,255 @@
+//! Puts a node together and runs it.
+//!
+//! ```text
+//!            clients, workers, console                other nodes
+//!                     │ api                               │ peer
+//!   executor ──> api::{jobs, admin} ──> driver ──> transport::{receiver, sender}
+//!                                        │  ▲
+//!                                   Replica (core + machine)
+//!                                        │
+//!                              storage: log.db, mark, state.db
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use raftdeck_jobs::Machine;
+use raftdeck_raft::{Config, GroupId, Index, NodeId};
+use raftdeck_shared::{
+    client::{Client, ClientError},
+    cluster::{ClusterFile, NodeEntry},
+    wire::{self, ObservationKind},
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_rusqlite::Connection;
+use tracing::{info, warn};
+
+use crate::{
+    api::{self, Tables},
+    driver::{self, Disk, Driver, flatten},
+    executor,
+    faults::Faults,
+    observe::{Observer, wall_ms},
+    replica::Replica,
+    status::NodeView,
+    storage::{self, Directory, FileMark, Found, Identity, LogStore, StateStore, StorageError},
+    transport::{self, Links, Me, Outbox},
+};
+
+/// A stopping node gives its jobs back in this time, or leaves them to their leases.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster file, read and checked.
+    pub cluster: ClusterFile,
+    /// Which of its nodes this is.
+    pub node: NodeEntry,
+    /// Where its disk is.
+    pub data: PathBuf,
+    /// Faults may be injected.
+    pub enable_faults: bool,
+}
+
+/// Why a node does not run, or does not go on.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The disk.
+    #[error("{}: {source}", data.display())]
+    Storage {
+        /// The data directory.
+        data: PathBuf,
+        /// What is wrong.
+        source: StorageError,
+    },
+    /// A listener's address.
+    #[error("{what} address {address}: {source}")]
+    Bind {
+        /// Which listener.
+        what: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Usually: it is in use.
+        source: std::io::Error,
+    },
+    /// The api listener.
+    #[error(transparent)]
+    Api(#[from] api::ServeError),
+    /// The peer listener.
+    #[error(transparent)]
+    Peer(#[from] tonic::transport::Error),
+    /// The executor's client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Runs a node until `stop` says so or something fails for good.
+///
+/// # Errors
+/// See [`NodeError`]. The caller must end the process.
+pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+    let started = Instant::now();
+    let Options { cluster, node, data, enable_faults } = options;
+    let cluster = Arc::new(cluster);
+    // Ports first: a node that cannot be reached has no business with the disk.
+    let api_listener = bind("api", node.api).await?;
+    let peer_listener = bind("peer", node.peer).await?;
+    let group = GroupId::FIRST;
+    let identity = Identity { cluster_id: cluster.cluster_id.clone(), node: node.id };
+    let opened = open_disk(&data, group, &identity).await;
+    let Opened { disk, found, machine } = opened.map_err(|source| NodeError::Storage { data: data.clone(), source })?;
+    let Found { storage_id, hard, entries } = found;
+    info!("log ends at {}, {}, tables as of {}", entries.len(), hard.term, machine.applied());
+
+    let observer = Arc::new(Observer::new(node.id));
+    let peers: Vec<NodeId> = cluster.nodes.iter().map(|n| n.id).filter(|id| *id != node.id).collect();
+    let faults = Arc::new(Faults::new(enable_faults, peers.clone(), Arc::clone(&observer)));
+    let links = Arc::new(Links::new(Arc::clone(&faults), Arc::clone(&observer)));
+    let (handle, inbox) = driver::channel();
+    let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
+    let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
+    let remembered = Index(machine.applied());
+    let replica = Replica::new(group, core_config(&cluster, node.id), hard, entries, machine);
+    let tables = Tables { state: disk.state.clone(), store: disk.state_store.clone() };
+    let tick = Duration::from_millis(cluster.timing.tick_ms);
+    let (stop_driver, driver_stops) = watch::channel(false);
+    let driver = Driver::new(replica, inbox, disk, outbox, Arc::clone(&observer), tick, remembered);
+    let mut driver = tokio::spawn(driver.run(driver_stops));
+
+    let executing = Arc::new(AtomicU64::new(0));
+    let view = Arc::new(NodeView {
+        cluster: Arc::clone(&cluster),
+        node: node.id,
+        storage_id,
+        started,
+        observer: Arc::clone(&observer),
+        links: Arc::clone(&links),
+        faults,
+        executing: Arc::clone(&executing),
+        handle: handle.clone(),
+    });
+    let boot_id = observer.boot_id().to_owned();
+    let peer_ids: BTreeSet<NodeId> = peers.into_iter().collect();
+    let mut peer_service = tokio::spawn(transport::serve(peer_listener, me, group, boot_id, peer_ids, links, handle));
+    let mut api_service = tokio::spawn(api::serve(api_listener, view, tables));
+    let mut executor = tokio::spawn(executor::run(
+        node.name.clone(),
+        Arc::new(own_client(&cluster, &node)?),
+        cluster.handlers.clone(),
+        cluster.executor,
+        executing,
+        stop.clone(),
+    ));
+    observe_node(&observer, "started");
+    info!("{} is up: api {}, peer {}, pid {}", node.name, node.api, node.peer, std::process::id());
+
+    let mut stop = stop;
+    tokio::select! {
+        ended = &mut driver => {
+            let source = match ended {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            return Err(NodeError::Storage { data, source });
+        }
+        ended = &mut peer_service => if let Ok(Err(error)) = ended { return Err(error.into()) },
+        ended = &mut api_service => if let Ok(Err(error)) = ended { return Err(error.into()) },
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    observe_node(&observer, "stopping");
+    info!("{} stops", node.name);
+    let _ = tokio::time::timeout(GIVE_BACK_MAX, &mut executor).await; // What is not given back comes back by its lease.
+    stop_driver.send_replace(true);
+    match driver.await {
+        Ok(ended) => ended.map_err(|source| NodeError::Storage { data, source }),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Bind { what, address, source })
+}
+
+fn core_config(cluster: &ClusterFile, node: NodeId) -> Config {
+    let timing = cluster.timing;
+    let ticks = |ms: u64| u32::try_from(ms.div_ceil(timing.tick_ms)).unwrap_or(u32::MAX);
+    // Chance must differ between nodes and between lives of a node, or elections would tie for ever.
+    let seed = wall_ms() ^ (node.0 << 48) ^ (u64::from(std::process::id()) << 32);
+    Config {
+        heartbeat_ticks: ticks(timing.heartbeat_ms),
+        election_ticks_min: ticks(timing.election_min_ms),
+        election_ticks_max: ticks(timing.election_max_ms),
+        ..Config::new(node, cluster.nodes.iter().map(|n| n.id).collect(), seed)
+    }
+}
+
+/// The executor's client asks this node first: it knows the leader.
+fn own_client(cluster: &ClusterFile, node: &NodeEntry) -> Result<Client, ClientError> {
+    let others = cluster.nodes.iter().filter(|n| n.id != node.id).map(|n| n.api.to_string());
+    Client::new(std::iter::once(node.api.to_string()).chain(others))
+}
+
+struct Opened {
+    disk: Disk,
+    found: Found,
+    machine: Machine,
+}
+
+async fn open_disk(data: &std::path::Path, group: GroupId, identity: &Identity) -> Result<Opened, StorageError> {
+    let directory = Directory::open(data)?;
+    let log = connect(&directory.log()).await?;
+    let mark = Box::new(FileMark::open(&directory.mark())?);
+    let owner = identity.clone();
+    let opening = log.call(move |conn| LogStore::open(conn, mark, group, &owner)).await;
+    let (log_store, found) = opening.map_err(flatten)?;
+    let log_end = found.entries.len() as u64;
+    let (state, (state_store, machine)) = match open_state(&directory, &found.storage_id, log_end).await {
+        Err(error @ StorageError::Damaged(_)) => {
+            warn!("{error}: the tables are built anew from the log");
+            directory.forget_state()?;
+            open_state(&directory, &found.storage_id, log_end).await?
+        }
+        opened => opened?,
+    };
+    let disk = Disk { log, log_store: Arc::new(Mutex::new(log_store)), state, state_store };
+    Ok(Opened { disk, found, machine })
+}
+
+type OpenState = (Connection, (StateStore, Machine));
+
+async fn open_state(directory: &Directory, storage_id: &str, log_end: u64) -> Result<OpenState, StorageError> {
+    let state = connect(&directory.state()).await?;
+    let owner = storage_id.to_owned();
+    let loading = state.call(move |conn| storage::load_state(conn, &owner)).await.map_err(flatten);
+    match loading {
+        Ok((store, machine)) if machine.applied() <= log_end => Ok((state, (store, machine))),
+        Ok((_, machine)) => {
+            let _ = state.close().await;
+            Err(StorageError::Damaged(format!("the tables are as of {}, the log ends at {log_end}", machine.applied())))
+        }
+        Err(error) => {
+            let _ = state.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn connect(path: &std::path::Path) -> Result<Connection, StorageError> {
+    let error = |source| StorageError::Sqlite { file: "data directory", source };
+    Connection::open(path).await.map_err(error)
+}
+
+fn observe_node(observer: &Observer, what: &str) {
+    observer.record([wire::Observation {
+        kind: ObservationKind::Node.into(),
+        cause: what.to_owned(),
+        ..Default::default()
+    }]);
+}

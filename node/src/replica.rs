@@ -1,0 +1,347 @@
+//! A replica: one group's consensus core and its job state machine, under one owner.
+//!
+//! Like the core, it is a plain value. [`Replica::handle`] takes what came since the last time and says what is to be
+//! done: write this, send that, answer these, apply is done already. The task around it ([`crate::driver`]) and the
+//! simulator drive the same struct; nothing else touches core or machine, and there are no locks.
+//!
+//! Laws:
+//! - a message that vouches for the disk leaves only when the write it depends on is durable;
+//! - a caller is answered when its entry is applied, and told *not done* only when another leader's entry stands at its
+//!   place. Otherwise it waits: its own deadline ends that, with "unknown outcome";
+//! - time enters by the leader's stamp alone, which never falls;
+//! - the tables are only ever given a state that the log on this disk can reproduce.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply};
+use raftdeck_raft::{
+    Config, Entry, EntryKind, Envelope, GroupId, HardState, Index, NodeId, Observed, ProposeError, Raft, Restart,
+    RoleKind, Term, Write, WriteSeq,
+};
+use thiserror::Error;
+
+/// Names a caller who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What comes in.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A tick of the clock.
+    Tick,
+    /// A message of a peer.
+    Message(Envelope),
+    /// Somebody wants something done.
+    Request(Ticket, Op),
+    /// This write, and all before it, is durable.
+    Persisted(WriteSeq),
+    /// What was on its way to this peer is lost.
+    LinkLost(NodeId),
+}
+
+/// A request that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// By which entry.
+    pub index: Index,
+    /// What the machine answered.
+    pub reply: Reply,
+}
+
+/// A request that was certainly not done.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// Ask the leader.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// If it is known.
+        leader: Option<NodeId>,
+    },
+    /// Too much waits for a majority.
+    #[error("more than {limit_bytes} bytes of entries wait to be committed")]
+    Overloaded {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// A newer leader put another entry in its place.
+    #[error("another leader took over before this was committed")]
+    Superseded,
+}
+
+/// What happened, for whoever watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// In the core.
+    Core(Observed),
+    /// To jobs: an entry was applied.
+    Jobs {
+        /// The term in which it was applied.
+        term: Term,
+        /// The entry.
+        index: Index,
+        /// What it did, in words.
+        what: String,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Effects {
+    /// To be made durable, then reported as [`Input::Persisted`].
+    pub write: Option<Write>,
+    /// May leave now.
+    pub send: Vec<Envelope>,
+    /// Answers.
+    pub replies: Vec<(Ticket, Result<Applied, Refused>)>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// A caller that waits for an entry to be applied.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    term: Term,
+    ticket: Ticket,
+}
+
+/// Messages that wait for the disk.
+#[derive(Clone, Debug)]
+struct Held {
+    after: WriteSeq,
+    messages: Vec<Envelope>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    group: GroupId,
+    raft: Raft,
+    machine: Machine,
+    waiting: BTreeMap<Index, Waiting>,
+    held: VecDeque<Held>,
+    durable: WriteSeq,
+    /// The newest stamp this leader gave.
+    stamp_ms: u64,
+    /// A tick entry of this leader that is not applied yet.
+    tick_under_way: Option<Index>,
+}
+
+impl Replica {
+    /// A replica as it starts: the log of the disk, and a machine at or before the log's end.
+    #[must_use]
+    pub fn new(group: GroupId, config: Config, hard: HardState, entries: Vec<Entry>, machine: Machine) -> Replica {
+        let applied = Index(machine.applied());
+        let raft = Raft::new(config, Restart { hard, entries, applied });
+        Replica {
+            group,
+            raft,
+            machine,
+            waiting: BTreeMap::new(),
+            held: VecDeque::new(),
+            durable: WriteSeq(0),
+            stamp_ms: 0,
+            tick_under_way: None,
+        }
+    }
+
+    /// Takes all inputs, then says what is to be done for all of them together.
+    ///
+    /// `now_ms` is this node's wall clock; it matters only on a leader, and only until it is stamped into an entry.
+    pub fn handle(&mut self, now_ms: u64, inputs: impl IntoIterator<Item = Input>) -> Effects {
+        let mut effects = Effects::default();
+        let (mut tickets, mut commands) = (Vec::new(), Vec::new());
+        for input in inputs {
+            match input {
+                Input::Tick => {
+                    self.raft.tick();
+                    commands.extend(self.due_tick(now_ms));
+                }
+                Input::Message(envelope) => self.raft.receive(envelope),
+                Input::Persisted(seq) => {
+                    self.durable = self.durable.max(seq);
+                    self.raft.persisted(seq);
+                }
+                Input::LinkLost(peer) => self.raft.link_lost(peer),
+                Input::Request(ticket, op) => match self.answer_without_log(&op) {
+                    Some(reply) => effects.replies.push((ticket, Ok(reply))),
+                    None => {
+                        tickets.push((commands.len(), ticket));
+                        commands.push(self.stamped(now_ms, op));
+                    }
+                },
+            }
+        }
+        self.propose(tickets, commands, &mut effects);
+        self.carry_out(&mut effects);
+        effects
+    }
+
+    /// A claim that would get nothing now is answered at once: an entry for it would change nothing on any node.
+    fn answer_without_log(&self, op: &Op) -> Option<Applied> {
+        match op {
+            Op::Claim { queues, handlers, .. }
+                if self.raft.role() == RoleKind::Leader && !self.machine.claimable(queues, handlers) =>
+            {
+                Some(Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) })
+            }
+            Op::Submit { .. }
+            | Op::Claim { .. }
+            | Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Tick => None,
+        }
+    }
+
+    /// An entry that lets time pass for the jobs, when there is one for whom it matters.
+    fn due_tick(&mut self, now_ms: u64) -> Option<Bytes> {
+        if self.raft.role() != RoleKind::Leader || self.tick_under_way.is_some() {
+            return None;
+        }
+        let due_ms = self.machine.next_due_ms()?;
+        if due_ms > now_ms.max(self.machine.now_ms()) {
+            return None;
+        }
+        self.tick_under_way = Some(self.raft.log().last().0.next());
+        Some(self.stamped(now_ms, Op::Tick))
+    }
+
+    fn stamped(&mut self, now_ms: u64, op: Op) -> Bytes {
+        self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
+        Command { stamp_ms: self.stamp_ms, op }.encode()
+    }
+
+    fn propose(&mut self, tickets: Vec<(usize, Ticket)>, commands: Vec<Bytes>, effects: &mut Effects) {
+        if commands.is_empty() {
+            return;
+        }
+        let refused = match self.raft.propose(commands) {
+            Ok((term, first)) => {
+                for (place, ticket) in tickets {
+                    self.waiting.insert(Index(first.0 + place as u64), Waiting { term, ticket });
+                }
+                return;
+            }
+            Err(ProposeError::NotLeader { leader }) => Refused::NotLeader { leader },
+            Err(ProposeError::TooManyUncommitted { limit_bytes }) => Refused::Overloaded { limit_bytes },
+        };
+        self.tick_under_way = None;
+        effects.replies.extend(tickets.into_iter().map(|(_, ticket)| (ticket, Err(refused.clone()))));
+    }
+
+    /// Takes the core's output: applies, and releases messages that waited for the disk.
+    fn carry_out(&mut self, effects: &mut Effects) {
+        let output = self.raft.take_output();
+        effects.write = output.write;
+        effects.send = output.send_now;
+        effects.events = output.observations.into_iter().map(Event::Core).collect();
+        if !output.send_durable.is_empty() {
+            self.held.push_back(Held { after: output.after, messages: output.send_durable });
+        }
+        while let Some(ready) = self.held.pop_front_if(|held| held.after <= self.durable) {
+            effects.send.extend(ready.messages);
+        }
+        for entry in output.committed {
+            self.apply(&entry, effects);
+        }
+        if self.raft.role() != RoleKind::Leader {
+            self.tick_under_way = None;
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry, effects: &mut Effects) {
+        let index = entry.index;
+        if self.tick_under_way == Some(index) {
+            self.tick_under_way = None;
+        }
+        let reply = match &entry.kind {
+            EntryKind::Noop => {
+                self.machine.apply_nothing(index.0);
+                None
+            }
+            EntryKind::Command(bytes) => {
+                // A program that cannot read the log must not guess: all nodes would have to guess alike.
+                let command = Command::decode(bytes)
+                    .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
+                let reply = self.machine.apply(index.0, &command);
+                if let Some(what) = tell(&command.op, &reply) {
+                    effects.events.push(Event::Jobs { term: self.raft.term(), index, what });
+                }
+                Some(reply)
+            }
+        };
+        let Some(waiting) = self.waiting.remove(&index) else { return };
+        let outcome = match reply {
+            Some(reply) if waiting.term == entry.term => Ok(Applied { index, reply }),
+            Some(_) | None => Err(Refused::Superseded),
+        };
+        effects.replies.push((waiting.ticket, outcome));
+    }
+
+    /// What the tables do not have yet; none while there is nothing, or while this node's log could not reproduce it.
+    pub fn take_changes(&mut self, remembered: Index) -> Option<Changes> {
+        let applied = Index(self.machine.applied());
+        (applied > remembered && self.raft.log().durable() >= applied).then(|| self.machine.take_changes())
+    }
+
+    /// These changes are in the tables.
+    pub fn remembered(&mut self, changes: &Changes) {
+        self.machine.remembered(changes);
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// The core, to look at.
+    #[must_use]
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The machine, to look at.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+/// What an entry did to jobs, for people; nothing if it changed nothing worth a line.
+fn tell(op: &Op, reply: &Reply) -> Option<String> {
+    let named = |ids: Vec<u64>| match ids[..] {
+        [] => None,
+        [one] => Some(format!("job {one}")),
+        [first, .., last] => Some(format!("{} jobs ({first}..{last})", ids.len())),
+    };
+    match (op, reply) {
+        (_, Reply::Submitted(Ok(jobs))) => {
+            let new = jobs.iter().filter(|j| !j.duplicate).map(|j| j.id.0).collect();
+            named(new).map(|jobs| format!("{jobs} submitted"))
+        }
+        (_, Reply::Submitted(Err(refusal))) => Some(refusal.to_string()),
+        (Op::Claim { worker, .. }, Reply::Claimed(jobs)) => {
+            named(jobs.iter().map(|j| j.id.0).collect()).map(|jobs| format!("{jobs} claimed by {worker}"))
+        }
+        (Op::Ack { acks }, Reply::Acked(settled)) => {
+            let done = acks.iter().zip(settled).filter(|(_, s)| s.is_ok_and(|s| !s.repeated));
+            named(done.map(|(a, _)| a.job.0).collect()).map(|jobs| format!("{jobs} completed"))
+        }
+        (Op::Fail { failures }, Reply::Failed(settled)) => {
+            let failed = failures.iter().zip(settled).filter(|(_, s)| s.is_ok_and(|s| !s.repeated));
+            named(failed.map(|(f, _)| f.job.0).collect()).map(|jobs| format!("{jobs} failed"))
+        }
+        (Op::Cancel { job }, Reply::Cancelled(Ok(outcome))) => match outcome {
+            CancelOutcome::Cancelled => Some(format!("job {job} cancelled")),
+            CancelOutcome::Requested => Some(format!("job {job} asked to stop")),
+            CancelOutcome::AlreadyFinished { .. } => None,
+        },
+        (_, Reply::Ticked { moved }) if *moved > 0 => Some(format!("time moved {moved} jobs on")),
+        (_, Reply::Ticked { .. } | Reply::Heartbeats(_) | Reply::Cancelled(_)) => None,
+        (_, Reply::Claimed(_) | Reply::Acked(_) | Reply::Failed(_)) => unreachable!("a reply to another operation"),
+    }
+}

@@ -1,0 +1,140 @@
+//! The state of a node as one message, for the console and the command line.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::{Duration, Instant};
+
+use raftdeck_raft::{Index, NodeId};
+use raftdeck_shared::{cluster::ClusterFile, wire};
+
+use crate::{
+    driver::{Handle, RequestError},
+    faults::Faults,
+    observe::{Observer, role_to_wire, wall_ms},
+    replica::Replica,
+    transport::Links,
+};
+
+/// Log entries at its end whose terms a status tells.
+const TAIL_MAX: u64 = 96;
+
+/// Everything that a status is made of.
+#[derive(Debug)]
+pub struct NodeView {
+    /// The cluster.
+    pub cluster: Arc<ClusterFile>,
+    /// This node.
+    pub node: NodeId,
+    /// Of its data directory.
+    pub storage_id: String,
+    /// When the process began.
+    pub started: Instant,
+    /// Its observations.
+    pub observer: Arc<Observer>,
+    /// Its links.
+    pub links: Arc<Links>,
+    /// Its faults.
+    pub faults: Arc<Faults>,
+    /// Jobs that its executor runs.
+    pub executing: Arc<AtomicU64>,
+    /// Its replica.
+    pub handle: Handle,
+}
+
+impl NodeView {
+    /// The node as it is now.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn status(&self) -> Result<wire::NodeStatus, RequestError> {
+        let tick_ms = self.cluster.timing.tick_ms;
+        let mut status =
+            self.handle.look(move |replica, remembered| replica_status(replica, remembered, tick_ms)).await?;
+        status.node = self.node.0;
+        status.name = self.cluster.name_of(self.node);
+        status.cluster_id.clone_from(&self.cluster.cluster_id);
+        status.boot_id = self.observer.boot_id().to_owned();
+        status.storage_id.clone_from(&self.storage_id);
+        status.pid = std::process::id();
+        status.version = env!("CARGO_PKG_VERSION").to_owned();
+        status.at_ms = wall_ms();
+        status.uptime_ms = millis(self.started.elapsed());
+        status.faults_enabled = self.faults.enabled();
+        status.faults = self.faults.active();
+        status.executing = self.executing.load(Ordering::Relaxed);
+        status.observation_seq = *self.observer.newest().borrow();
+        for peer in &mut status.peers {
+            let (link, heard) = self.links.view(NodeId(peer.node));
+            peer.link = link.into();
+            peer.heard_ms = heard.map(millis);
+        }
+        Ok(status)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::NodeStatus {
+    let (raft, machine) = (replica.raft(), replica.machine());
+    let log = raft.log();
+    let (last, _) = log.last();
+    let first_told = Index((last.0 + 1).saturating_sub(TAIL_MAX).max(1));
+    let (left, timeout) = raft.election_clock().unwrap_or_default();
+    let mut peers: Vec<wire::PeerStatus> = raft
+        .voters()
+        .iter()
+        .filter(|n| **n != raft.id())
+        .map(|n| wire::PeerStatus { node: n.0, ..Default::default() })
+        .collect();
+    for (node, view) in raft.followers() {
+        for peer in peers.iter_mut().filter(|p| p.node == node.0) {
+            peer.match_index = view.matched.0;
+            peer.next_index = view.next.0;
+            peer.probing = view.probing;
+            peer.in_flight = u32::try_from(view.in_flight).unwrap_or(u32::MAX);
+        }
+    }
+    wire::NodeStatus {
+        group: replica.group().0,
+        role: role_to_wire(raft.role()).into(),
+        term: raft.term().0,
+        voted_for: raft.voted_for().map_or(0, |n| n.0),
+        leader: raft.leader().map_or(0, |n| n.0),
+        first: 1,
+        last: last.0,
+        durable: log.durable().0,
+        commit: raft.commit().0,
+        applied: machine.applied(),
+        state_hash: machine.state_hash(),
+        voters: raft.voters().iter().map(|n| n.0).collect(),
+        heard_ms: raft.leader_heard_ticks_ago().unwrap_or_default() * tick_ms,
+        election_left_ms: left * tick_ms,
+        election_timeout_ms: u64::from(timeout) * tick_ms,
+        peers,
+        log_tail: log
+            .range(first_told, last)
+            .iter()
+            .map(|e| wire::LogCell { index: e.index.0, term: e.term.0 })
+            .collect(),
+        queues: machine
+            .queues()
+            .map(|(name, counts)| wire::QueueStatus {
+                name: name.to_owned(),
+                scheduled: counts.scheduled,
+                available: counts.available,
+                running: counts.running,
+                retryable: counts.retryable,
+                completed: counts.completed,
+                cancelled: counts.cancelled,
+                discarded: counts.discarded,
+            })
+            .collect(),
+        live_jobs: machine.live_count() as u64,
+        remembered: remembered.0,
+        ..Default::default()
+    }
+}

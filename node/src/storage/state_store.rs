@@ -1,0 +1,255 @@
+//! The job tables in `state.db`, written behind.
+//!
+//! Memory decides; these tables remember. One transaction takes all changes since the last one together with the log
+//! index they are as of, so the tables are always those of some moment. What is in them needs no log any more, and what
+//! is not yet in them is in the log.
+//!
+//! Records are blobs with a checksum; beside them are only the columns that a list is filtered by. Finished jobs live
+//! here alone.
+
+use std::sync::Arc;
+
+use raftdeck_jobs::{Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, QueueCounts, Recent, Restored};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_rusqlite::{
+    params,
+    rusqlite::{self, Connection, OptionalExtension as _, Row, types::Value},
+};
+
+use super::{StorageError, prepare};
+
+const FILE: &str = "state.db";
+
+const SCHEMA: &str = "
+    create table if not exists meta (
+        one integer primary key check (one = 1), storage_id text not null, applied integer not null, record blob not null
+    ) strict;
+    create table if not exists jobs (
+        id integer primary key, state integer not null, queue text not null, handler text not null,
+        record blob not null, crc integer not null
+    ) strict;
+    create index if not exists jobs_by_state on jobs (state, id);
+    create table if not exists queues (name text primary key, record blob not null) strict, without rowid;
+    create table if not exists keys (name text primary key, record blob not null) strict, without rowid;
+    create table if not exists recent (finish_seq integer primary key, record blob not null) strict;
+";
+
+/// The first final state: those below are live.
+const FIRST_FINAL: i64 = 5;
+
+fn state_number(state: JobState) -> i64 {
+    match state {
+        JobState::Scheduled => 1,
+        JobState::Available => 2,
+        JobState::Running => 3,
+        JobState::Retryable => 4,
+        JobState::Completed => FIRST_FINAL,
+        JobState::Cancelled => 6,
+        JobState::Discarded => 7,
+    }
+}
+
+/// Which jobs a list wants. Empty means all.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// In one of these states.
+    pub states: Vec<JobState>,
+    /// In this queue.
+    pub queue: String,
+    /// For this handler.
+    pub handler: String,
+    /// With a smaller id.
+    pub before: Option<JobId>,
+}
+
+impl JobFilter {
+    /// Whether a job in memory is wanted.
+    #[must_use]
+    pub fn takes(&self, job: &Job) -> bool {
+        (self.states.is_empty() || self.states.contains(&job.state))
+            && (self.queue.is_empty() || self.queue == job.queue)
+            && (self.handler.is_empty() || self.handler == job.handler)
+            && self.before.is_none_or(|before| job.id < before)
+    }
+}
+
+/// The tables, open. Stateless: everything is in the file.
+#[derive(Clone, Debug)]
+pub struct StateStore {
+    storage_id: Arc<str>,
+}
+
+/// Opens the tables and the machine they hold; a new machine if they are new.
+///
+/// # Errors
+/// `Damaged` when what is here is not what was written, or belongs to another log: the caller may remove the file and
+/// build it anew from the log.
+pub fn load(conn: &mut Connection, storage_id: &str) -> Result<(StateStore, Machine), StorageError> {
+    let error = StorageError::sqlite(FILE);
+    prepare(conn, FILE, "NORMAL")?;
+    conn.execute_batch(SCHEMA).map_err(&error)?;
+    let store = StateStore { storage_id: storage_id.into() };
+    let meta: Option<(String, i64, Vec<u8>)> = conn
+        .query_row("select storage_id, applied, record from meta", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        .optional()
+        .map_err(&error)?;
+    let Some((owner, applied, meta)) = meta else { return Ok((store, Machine::new())) };
+    if owner != storage_id {
+        return Err(StorageError::Damaged(format!("{FILE} belongs to another log")));
+    }
+    let restored = Restored {
+        applied: applied.cast_unsigned(),
+        meta: unpack::<Meta>(&meta)?,
+        jobs: read_all(conn, &format!("select record, crc from jobs where state < {FIRST_FINAL}"), read_job)?,
+        queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
+        keys: read_all(conn, "select name, record from keys", named::<KeyEntry>)?,
+        recent: read_all(conn, "select record from recent", |r| unpack::<Recent>(&blob(r, 0)?))?,
+    };
+    let machine = Machine::restore(restored).map_err(|e| StorageError::Damaged(format!("{FILE}: {e}")))?;
+    Ok((store, machine))
+}
+
+impl StateStore {
+    /// Writes all changes as one transaction.
+    ///
+    /// # Errors
+    /// Of the disk: the process must end.
+    pub fn write(&self, conn: &mut Connection, changes: &Changes) -> Result<(), StorageError> {
+        let error = StorageError::sqlite(FILE);
+        let tx = conn.transaction().map_err(&error)?;
+        self.write_rows(&tx, changes).map_err(&error)?;
+        tx.commit().map_err(&error)
+    }
+
+    fn write_rows(&self, tx: &Connection, changes: &Changes) -> rusqlite::Result<()> {
+        let mut job_row = tx.prepare_cached("insert or replace into jobs values (?, ?, ?, ?, ?, ?)")?;
+        for job in &changes.jobs {
+            let record = job.encode();
+            let crc = crc32fast::hash(&record);
+            job_row.execute(params![
+                job.id.0.cast_signed(),
+                state_number(job.state),
+                job.queue,
+                job.handler,
+                record,
+                crc
+            ])?;
+        }
+        let mut queue_row = tx.prepare_cached("insert or replace into queues values (?, ?)")?;
+        for (name, counts) in &changes.queues {
+            queue_row.execute(params![name, pack(counts)])?;
+        }
+        let mut key_row = tx.prepare_cached("insert or replace into keys values (?, ?)")?;
+        for (name, entry) in &changes.keys_set {
+            key_row.execute(params![name, pack(entry)])?;
+        }
+        let mut key_gone = tx.prepare_cached("delete from keys where name = ?")?;
+        for name in &changes.keys_removed {
+            key_gone.execute([name])?;
+        }
+        let mut recent_row = tx.prepare_cached("insert or replace into recent values (?, ?)")?;
+        for recent in &changes.recent {
+            recent_row.execute(params![recent.finish_seq.cast_signed(), pack(recent)])?;
+        }
+        tx.prepare_cached("delete from recent where finish_seq < ?")?.execute([changes.recent_floor.cast_signed()])?;
+        tx.prepare_cached("insert or replace into meta values (1, ?, ?, ?)")?.execute(params![
+            &*self.storage_id,
+            changes.applied.cast_signed(),
+            pack(&changes.meta)
+        ])?;
+        Ok(())
+    }
+
+    /// One job, finished or live, as last written.
+    ///
+    /// # Errors
+    /// Of the disk, or the record is damaged: it is not served.
+    pub fn job(&self, conn: &Connection, id: JobId) -> Result<Option<Job>, StorageError> {
+        let sql = "select record, crc from jobs where id = ?";
+        let mut found = read_with(conn, sql, vec![Value::Integer(id.0.cast_signed())], read_job)?;
+        Ok(found.pop())
+    }
+
+    /// Finished jobs that are wanted, newest first, at most `limit`. Live ones are better asked of the machine.
+    ///
+    /// # Errors
+    /// As [`StateStore::job`].
+    pub fn list_finished(&self, conn: &Connection, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StorageError> {
+        let mut sql = format!("select record, crc from jobs where state >= {FIRST_FINAL}");
+        let mut values = Vec::new();
+        if !filter.states.is_empty() {
+            let numbers: Vec<String> = filter.states.iter().map(|s| state_number(*s).to_string()).collect();
+            sql += &format!(" and state in ({})", numbers.join(","));
+        }
+        for (column, value) in [("queue", &filter.queue), ("handler", &filter.handler)] {
+            if !value.is_empty() {
+                sql += &format!(" and {column} = ?");
+                values.push(Value::Text(value.clone()));
+            }
+        }
+        if let Some(before) = filter.before {
+            sql += " and id < ?";
+            values.push(Value::Integer(before.0.cast_signed()));
+        }
+        sql += " order by id desc limit ?";
+        values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+        read_with(conn, &sql, values, read_job)
+    }
+}
+
+fn read_job(row: &Row<'_>) -> Result<Job, StorageError> {
+    let record = blob(row, 0)?;
+    let crc: u32 = row.get(1).map_err(StorageError::sqlite(FILE))?;
+    if crc != crc32fast::hash(&record) {
+        return Err(StorageError::Damaged(format!("{FILE}: a job's record does not match its checksum")));
+    }
+    Job::decode(&record).map_err(|e| StorageError::Damaged(format!("{FILE}: {e}")))
+}
+
+fn named<T: DeserializeOwned>(row: &Row<'_>) -> Result<(String, T), StorageError> {
+    let name = row.get(0).map_err(StorageError::sqlite(FILE))?;
+    Ok((name, unpack(&blob(row, 1)?)?))
+}
+
+fn blob(row: &Row<'_>, column: usize) -> Result<Vec<u8>, StorageError> {
+    row.get(column).map_err(StorageError::sqlite(FILE))
+}
+
+fn read_all<T>(
+    conn: &Connection,
+    sql: &str,
+    read: impl Fn(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, StorageError> {
+    read_with(conn, sql, Vec::new(), read)
+}
+
+fn read_with<T>(
+    conn: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+    read: impl Fn(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, StorageError> {
+    let error = StorageError::sqlite(FILE);
+    let mut statement = conn.prepare_cached(sql).map_err(&error)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(&error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(&error)? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+/// Small records carry their checksum in front.
+fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let body = postcard::to_allocvec(value).expect("records of the machine can be written as bytes");
+    [&crc32fast::hash(&body).to_le_bytes()[..], &body].concat()
+}
+
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StorageError> {
+    let damaged = || StorageError::Damaged(format!("{FILE}: a record does not match its checksum"));
+    let (sum, body) = bytes.split_at_checked(4).ok_or_else(damaged)?;
+    if crc32fast::hash(body).to_le_bytes() != sum {
+        return Err(damaged());
+    }
+    postcard::from_bytes(body).map_err(|_| damaged())
+}

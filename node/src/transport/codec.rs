@@ -1,0 +1,191 @@
+//! Between the core's messages and the wire's.
+//!
+//! What comes from the wire is checked here, once: a message that makes no sense is an error, never a default.
+
+use bytes::Bytes;
+use raftdeck_raft::{Append, Body, Entry, EntryKind, Envelope, GroupId, Index, NodeId, Rejection, Term, VoteRefusal};
+use raftdeck_shared::wire::{self, append_reply::Outcome, raft_message};
+
+/// To the wire.
+#[must_use]
+pub fn encode(group: GroupId, envelope: Envelope) -> wire::RaftMessage {
+    let Envelope { id, from, to, term, body } = envelope;
+    let body = match body {
+        Body::RequestVote { pre, last: (index, term) } => {
+            raft_message::Body::VoteRequest(wire::VoteRequest { pre, last_index: index.0, last_term: term.0 })
+        }
+        Body::Vote { pre, asked, refused } => {
+            let (refusal, refused_for) = refusal_to_wire(refused);
+            let (granted, refusal) = (refused.is_none(), refusal.into());
+            raft_message::Body::VoteReply(wire::VoteReply { pre, granted, refusal, asked_term: asked.0, refused_for })
+        }
+        Body::Append(Append { prev: (prev, prev_term), entries, commit }) => {
+            raft_message::Body::AppendRequest(wire::AppendRequest {
+                prev_index: prev.0,
+                prev_term: prev_term.0,
+                entries: entries.into_iter().map(entry_to_wire).collect(),
+                commit: commit.0,
+            })
+        }
+        Body::Appended(index) => append_reply(Outcome::MatchIndex(index.0)),
+        Body::Rejected(Rejection { prev, hint: (hint, hint_term) }) => {
+            append_reply(Outcome::Rejected(wire::AppendRejection {
+                prev_index: prev.0,
+                hint_index: hint.0,
+                hint_term: hint_term.0,
+            }))
+        }
+        Body::Heartbeat { commit } => raft_message::Body::HeartbeatRequest(wire::HeartbeatRequest { commit: commit.0 }),
+        Body::HeartbeatReply => raft_message::Body::HeartbeatReply(wire::HeartbeatReply {}),
+    };
+    wire::RaftMessage { group: group.0, from: from.0, to: to.0, term: term.0, message_id: id, body: Some(body) }
+}
+
+fn append_reply(outcome: Outcome) -> raft_message::Body {
+    raft_message::Body::AppendReply(wire::AppendReply { outcome: Some(outcome) })
+}
+
+/// An entry as the wire has it.
+#[must_use]
+pub fn entry_to_wire(entry: Entry) -> wire::LogEntry {
+    let (kind, payload) = match entry.kind {
+        EntryKind::Noop => (wire::EntryKind::Noop, Bytes::new()),
+        EntryKind::Command(payload) => (wire::EntryKind::Command, payload),
+    };
+    wire::LogEntry { index: entry.index.0, term: entry.term.0, kind: kind.into(), payload }
+}
+
+fn refusal_to_wire(refused: Option<VoteRefusal>) -> (wire::VoteRefusal, u64) {
+    match refused {
+        None => (wire::VoteRefusal::None, 0),
+        Some(VoteRefusal::StaleTerm) => (wire::VoteRefusal::StaleTerm, 0),
+        Some(VoteRefusal::AlreadyVoted(other)) => (wire::VoteRefusal::AlreadyVoted, other.0),
+        Some(VoteRefusal::LogBehind) => (wire::VoteRefusal::LogBehind, 0),
+        Some(VoteRefusal::LeaderAlive(leader)) => (wire::VoteRefusal::LeaderAlive, leader.0),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// What makes no sense, in words.
+pub fn decode(message: wire::RaftMessage) -> Result<(GroupId, Envelope), &'static str> {
+    let body = match message.body.ok_or("a message without a body")? {
+        raft_message::Body::VoteRequest(r) => {
+            Body::RequestVote { pre: r.pre, last: (Index(r.last_index), Term(r.last_term)) }
+        }
+        raft_message::Body::VoteReply(r) => {
+            let refused = refusal_from_wire(r.refusal(), NodeId(r.refused_for));
+            if refused.is_none() != r.granted {
+                return Err("a vote that is both granted and refused, or neither");
+            }
+            Body::Vote { pre: r.pre, asked: Term(r.asked_term), refused }
+        }
+        raft_message::Body::AppendRequest(r) => {
+            let mut entries = Vec::with_capacity(r.entries.len());
+            for (place, entry) in (r.prev_index + 1..).zip(r.entries) {
+                if entry.index != place {
+                    return Err("an append with a gap");
+                }
+                entries.push(entry_from_wire(entry)?);
+            }
+            let terms = std::iter::once(r.prev_term).chain(entries.iter().map(|e| e.term.0));
+            if !terms.is_sorted() || entries.last().is_some_and(|e| e.term.0 > message.term) {
+                return Err("an append whose terms fall, or are above its leader's");
+            }
+            let prev = (Index(r.prev_index), Term(r.prev_term));
+            Body::Append(Append { prev, entries, commit: Index(r.commit) })
+        }
+        raft_message::Body::AppendReply(r) => match r.outcome.ok_or("an answer that is neither yes nor no")? {
+            Outcome::MatchIndex(index) => Body::Appended(Index(index)),
+            Outcome::Rejected(no) => Body::Rejected(Rejection {
+                prev: Index(no.prev_index),
+                hint: (Index(no.hint_index), Term(no.hint_term)),
+            }),
+        },
+        raft_message::Body::HeartbeatRequest(r) => Body::Heartbeat { commit: Index(r.commit) },
+        raft_message::Body::HeartbeatReply(wire::HeartbeatReply {}) => Body::HeartbeatReply,
+    };
+    let envelope = Envelope {
+        id: message.message_id,
+        from: NodeId(message.from),
+        to: NodeId(message.to),
+        term: Term(message.term),
+        body,
+    };
+    Ok((GroupId(message.group), envelope))
+}
+
+fn entry_from_wire(entry: wire::LogEntry) -> Result<Entry, &'static str> {
+    let kind = match entry.kind() {
+        wire::EntryKind::Noop => EntryKind::Noop,
+        wire::EntryKind::Command => EntryKind::Command(entry.payload),
+        wire::EntryKind::Unspecified => return Err("an entry of unknown kind"),
+    };
+    Ok(Entry { index: Index(entry.index), term: Term(entry.term), kind })
+}
+
+fn refusal_from_wire(refusal: wire::VoteRefusal, whom: NodeId) -> Option<VoteRefusal> {
+    match refusal {
+        wire::VoteRefusal::None => None,
+        wire::VoteRefusal::StaleTerm => Some(VoteRefusal::StaleTerm),
+        wire::VoteRefusal::AlreadyVoted => Some(VoteRefusal::AlreadyVoted(whom)),
+        wire::VoteRefusal::LogBehind => Some(VoteRefusal::LogBehind),
+        wire::VoteRefusal::LeaderAlive => Some(VoteRefusal::LeaderAlive(whom)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_wire() {
+        let entries = vec![
+            Entry { index: Index(8), term: Term(2), kind: EntryKind::Noop },
+            Entry { index: Index(9), term: Term(3), kind: EntryKind::Command(Bytes::from_static(b"x")) },
+        ];
+        let last = (Index(7), Term(2));
+        let refusals = [
+            None,
+            Some(VoteRefusal::StaleTerm),
+            Some(VoteRefusal::AlreadyVoted(NodeId(3))),
+            Some(VoteRefusal::LogBehind),
+            Some(VoteRefusal::LeaderAlive(NodeId(2))),
+        ];
+        let votes = refusals.map(|refused| Body::Vote { pre: true, asked: Term(4), refused });
+        let others = [
+            Body::RequestVote { pre: false, last },
+            Body::Append(Append { prev: last, entries, commit: Index(6) }),
+            Body::Append(Append { prev: (Index(0), Term(0)), entries: vec![], commit: Index(0) }),
+            Body::Appended(Index(9)),
+            Body::Rejected(Rejection { prev: Index(9), hint: last }),
+            Body::Heartbeat { commit: Index(5) },
+            Body::HeartbeatReply,
+        ];
+        for body in votes.into_iter().chain(others) {
+            let envelope = Envelope { id: 11, from: NodeId(1), to: NodeId(2), term: Term(3), body };
+            assert_eq!(decode(encode(GroupId(1), envelope.clone())), Ok((GroupId(1), envelope)));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let message = |body| wire::RaftMessage { term: 2, body, ..Default::default() };
+        let append = |entries: Vec<(u64, u64)>| {
+            let entries = entries.into_iter().map(|(index, term)| wire::LogEntry {
+                index,
+                term,
+                kind: wire::EntryKind::Noop.into(),
+                ..Default::default()
+            });
+            let request = wire::AppendRequest { prev_index: 1, prev_term: 1, entries: entries.collect(), commit: 0 };
+            decode(message(Some(raft_message::Body::AppendRequest(request))))
+        };
+        assert!(append(vec![(2, 1), (3, 2)]).is_ok());
+        assert!(append(vec![(3, 1)]).is_err(), "a gap");
+        assert!(append(vec![(2, 2), (3, 1)]).is_err(), "falling terms");
+        assert!(append(vec![(2, 3)]).is_err(), "a term above the leader's");
+        assert!(decode(message(None)).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! Messages between nodes: one stream for each ordered pair, on the peer listener.
+//!
+//! Raft needs no more of a transport than this: messages may be lost, late or doubled, but those that come over one
+//! stream come in order. So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
+//! the link down or cut, is dropped, and the core is told that what was in flight is lost.
+
+mod codec;
+mod receiver;
+mod sender;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+pub use codec::{decode, encode, entry_to_wire};
+use raftdeck_raft::{Envelope, GroupId, NodeId};
+use raftdeck_shared::{
+    cluster::ClusterFile,
+    wire::{self, LinkState, ObservationKind},
+};
+pub use receiver::serve;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::{driver::Handle, faults::Faults, observe::Observer};
+
+/// Version of the protocol between nodes.
+const PROTOCOL: u32 = 1;
+
+/// Largest frame: a whole bulk is one entry.
+const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Messages that wait for one peer.
+const QUEUE_MAX: usize = 4096;
+
+/// Who this node is to its peers.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// Of this cluster.
+    pub cluster_id: String,
+    /// Under this id.
+    pub node: NodeId,
+    /// With this data directory.
+    pub storage_id: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    up: bool,
+    heard_at: Option<Instant>,
+}
+
+/// What is known of the links.
+#[derive(Debug)]
+pub struct Links {
+    faults: Arc<Faults>,
+    observer: Arc<Observer>,
+    links: Mutex<BTreeMap<NodeId, Link>>,
+}
+
+impl Links {
+    /// All down, none heard.
+    #[must_use]
+    pub fn new(faults: Arc<Faults>, observer: Arc<Observer>) -> Links {
+        Links { faults, observer, links: Mutex::default() }
+    }
+
+    /// The state of a link as seen from here, and how long ago a message came over it.
+    #[must_use]
+    pub fn view(&self, peer: NodeId) -> (LinkState, Option<Duration>) {
+        let link = self.links.lock().expect("no holder panics").get(&peer).copied().unwrap_or_default();
+        let state = match (self.faults.is_cut(peer), link.up) {
+            (true, _) => LinkState::Cut,
+            (false, true) => LinkState::Up,
+            (false, false) => LinkState::Down,
+        };
+        (state, link.heard_at.map(|at| at.elapsed()))
+    }
+
+    fn heard(&self, peer: NodeId) {
+        self.links.lock().expect("no holder panics").entry(peer).or_default().heard_at = Some(Instant::now());
+    }
+
+    fn set(&self, peer: NodeId, up: bool, why: &str) {
+        let mut links = self.links.lock().expect("no holder panics");
+        let link = links.entry(peer).or_default();
+        if std::mem::replace(&mut link.up, up) == up {
+            return;
+        }
+        drop(links);
+        info!("link to {peer} {}", if up { "open" } else { "closed" });
+        self.observer.record([wire::Observation {
+            kind: ObservationKind::Link.into(),
+            peer: peer.0,
+            granted: up,
+            cause: why.to_owned(),
+            ..Default::default()
+        }]);
+    }
+}
+
+/// Sends messages to peers.
+#[derive(Debug)]
+pub struct Outbox {
+    group: GroupId,
+    queues: BTreeMap<NodeId, mpsc::Sender<wire::RaftMessage>>,
+}
+
+impl Outbox {
+    /// Starts a sender for every peer.
+    #[must_use]
+    pub fn start(group: GroupId, me: &Me, cluster: &ClusterFile, links: &Arc<Links>, handle: &Handle) -> Outbox {
+        let mut queues = BTreeMap::new();
+        for peer in cluster.nodes.iter().filter(|n| n.id != me.node) {
+            let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+            tokio::spawn(sender::run(me.clone(), peer.clone(), Arc::clone(links), handle.clone(), waiting));
+            queues.insert(peer.id, queue);
+        }
+        Outbox { group, queues }
+    }
+
+    /// Hands messages to the senders. Never waits: what a full queue does not take is dropped.
+    pub fn send(&self, messages: Vec<Envelope>) {
+        for message in messages {
+            if let Some(queue) = self.queues.get(&message.to) {
+                // A full queue is a peer that does not read: to Raft, a lost message like any other.
+                let _ = queue.try_send(encode(self.group, message));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The peer listener: takes the streams of other nodes.
+
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use raftdeck_raft::{GroupId, NodeId};
+use raftdeck_shared::wire::{
+    self,
+    peer_frame::Frame,
+    peer_server::{Peer, PeerServer},
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tracing::{debug, warn};
+
+use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec};
+use crate::{driver::Handle, observe::Moment};
+
+#[derive(Debug)]
+struct Receiver {
+    me: Me,
+    group: GroupId,
+    boot_id: String,
+    peers: BTreeSet<NodeId>,
+    links: Arc<Links>,
+    handle: Handle,
+}
+
+/// Serves the peer listener until the process ends.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    me: Me,
+    group: GroupId,
+    boot_id: String,
+    peers: BTreeSet<NodeId>,
+    links: Arc<Links>,
+    handle: Handle,
+) -> Result<(), tonic::transport::Error> {
+    let receiver = Receiver { me, group, boot_id, peers, links, handle };
+    let service =
+        PeerServer::new(receiver).max_decoding_message_size(FRAME_BYTES_MAX).max_encoding_message_size(FRAME_BYTES_MAX);
+    Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(2)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
+        .max_concurrent_streams(16)
+        .add_service(service)
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await
+}
+
+#[tonic::async_trait]
+impl Peer for Receiver {
+    type ExchangeStream = Pin<Box<dyn Stream<Item = Result<wire::HelloReply, Status>> + Send>>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<wire::PeerFrame>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let mut frames = request.into_inner();
+        let Some(wire::PeerFrame { frame: Some(Frame::Hello(hello)) }) = frames.message().await? else {
+            return Err(Status::invalid_argument("the first frame is not a hello"));
+        };
+        let from = self.check(&hello)?;
+        let reply = wire::HelloReply {
+            node: self.me.node.0,
+            storage_id: self.me.storage_id.clone(),
+            boot_id: self.boot_id.clone(),
+        };
+        // The answer stream lives as long as the reader: its end tells the peer that this node is gone.
+        let (alive, gone) = tokio::sync::mpsc::channel(1);
+        let (links, handle, group, me) = (Arc::clone(&self.links), self.handle.clone(), self.group, self.me.node);
+        tokio::spawn(async move {
+            if let Err(why) = read(frames, (from, me), group, &links, &handle).await {
+                debug!("stream of {from} ended: {why}");
+            }
+            drop(alive);
+        });
+        let answers = stream::once(async { Ok(reply) }).chain(ReceiverStream::new(gone));
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+impl Receiver {
+    fn check(&self, hello: &wire::Hello) -> Result<NodeId, Status> {
+        let from = NodeId(hello.from);
+        let error = if hello.protocol != PROTOCOL {
+            format!("protocol {} is not spoken here, {PROTOCOL} is", hello.protocol)
+        } else if hello.cluster_id != self.me.cluster_id {
+            format!("this is cluster {}, not {}", self.me.cluster_id, hello.cluster_id)
+        } else if NodeId(hello.to) != self.me.node {
+            format!("this is {}, not {}", self.me.node, NodeId(hello.to))
+        } else if !self.peers.contains(&from) {
+            format!("{from} is no member of this cluster")
+        } else {
+            return Ok(from);
+        };
+        warn!("refused a stream: {error}");
+        Err(Status::failed_precondition(error))
+    }
+}
+
+/// Reads one peer's messages into the replica, which takes them at its own pace: the stream then waits, and the peer's
+/// queue with it.
+async fn read(
+    mut frames: Streaming<wire::PeerFrame>,
+    (from, me): (NodeId, NodeId),
+    group: GroupId,
+    links: &Links,
+    handle: &Handle,
+) -> Result<(), Status> {
+    while let Some(frame) = frames.message().await? {
+        let Some(Frame::Batch(batch)) = frame.frame else {
+            return Err(Status::invalid_argument("not a batch of messages"));
+        };
+        if links.faults.is_cut(from) {
+            continue;
+        }
+        links.heard(from);
+        links.observer.merge(Moment { at_ms: batch.at_ms, logical: batch.logical });
+        for message in batch.messages {
+            let (to_group, envelope) = codec::decode(message).map_err(Status::invalid_argument)?;
+            if to_group != group || envelope.from != from || envelope.to != me {
+                return Err(Status::invalid_argument("a message for another, or in another's name"));
+            }
+            handle.deliver(envelope).await;
+        }
+    }
+    Ok(())
+}

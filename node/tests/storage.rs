@@ -1,0 +1,132 @@
+//! The disk, on real files: what is refused, what is noticed, what comes back.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use raftdeck_node::storage::{FileMark, Found, Identity, LogStore, StorageError};
+use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, NodeId, Term, Write, WriteSeq};
+use tempfile::TempDir;
+use tokio_rusqlite::rusqlite::Connection;
+
+fn identity(node: u64) -> Identity {
+    Identity { cluster_id: "test".into(), node: NodeId(node) }
+}
+
+fn open_as(dir: &Path, node: u64) -> Result<(Connection, LogStore, Found), StorageError> {
+    let mut conn = Connection::open(dir.join("log.db")).unwrap();
+    let mark = Box::new(FileMark::open(&dir.join("mark"))?);
+    let (store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(node))?;
+    Ok((conn, store, found))
+}
+
+fn open(dir: &Path) -> Result<(Connection, LogStore, Found), StorageError> {
+    open_as(dir, 1)
+}
+
+fn entry(index: u64, term: u64) -> Entry {
+    let payload = Bytes::from(format!("payload of {index} in {term}"));
+    Entry { index: Index(index), term: Term(term), kind: EntryKind::Command(payload) }
+}
+
+fn write(seq: u64, term: u64, entries: Vec<Entry>, from: u64) -> Write {
+    let hard = HardState { term: Term(term), voted_for: Some(NodeId(2)) };
+    Write { seq: WriteSeq(seq), hard, from: Index(from), entries }
+}
+
+/// A directory with ten entries, written one by one, and closed without a checkpoint: all of it is in the WAL.
+fn ten_entries() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let source = tempfile::tempdir().unwrap();
+    let (mut conn, mut store, _) = open(source.path()).unwrap();
+    for i in 1..=10 {
+        store.append(&mut conn, &[write(i, 3, vec![entry(i, 3)], i)]).unwrap();
+    }
+    // Closing the last connection folds the WAL into the file; a crash does not. So copy while it is open.
+    for file in ["log.db", "log.db-wal", "mark"] {
+        fs::copy(source.path().join(file), dir.path().join(file)).unwrap();
+    }
+    dir
+}
+
+fn copy_of(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn what_was_written_comes_back() {
+    let dir = ten_entries();
+    let (mut conn, mut store, found) = open(dir.path()).unwrap();
+    assert_eq!(found.entries, (1..=10).map(|i| entry(i, 3)).collect::<Vec<_>>());
+    assert_eq!(found.hard, HardState { term: Term(3), voted_for: Some(NodeId(2)) });
+    let storage_id = found.storage_id;
+    // A newer leader replaces the end; several writes become one transaction.
+    let replaced = [write(11, 4, vec![entry(8, 4), entry(9, 4)], 8), write(12, 5, vec![], 10)];
+    assert_eq!(store.append(&mut conn, &replaced).unwrap(), WriteSeq(12));
+    drop((conn, store));
+    let (_, _, found) = open(dir.path()).unwrap();
+    assert_eq!(found.entries.len(), 9);
+    assert_eq!(found.entries[6..], [entry(7, 3), entry(8, 4), entry(9, 4)]);
+    assert_eq!(found.hard.term, Term(5));
+    assert_eq!(found.storage_id, storage_id);
+}
+
+#[test]
+fn another_nodes_directory_is_refused() {
+    let dir = ten_entries();
+    let error = open_as(dir.path(), 2).unwrap_err().to_string();
+    assert_eq!(error, "this data directory belongs to node n1 of cluster test, not to node n2 of cluster test");
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let dir = ten_entries();
+    let held = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(StorageError::InUse("log.db"))));
+    drop(held);
+    assert!(open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_lost_mark_or_a_lost_log_is_noticed() {
+    for lost in ["mark", "log.db-wal"] {
+        let dir = ten_entries();
+        fs::remove_file(dir.path().join(lost)).unwrap();
+        assert!(matches!(open(dir.path()), Err(StorageError::Damaged(_))), "without {lost}");
+    }
+    let dir = ten_entries();
+    fs::write(dir.path().join("mark"), [7; 8192]).unwrap();
+    assert!(matches!(open(dir.path()), Err(StorageError::Damaged(_))), "a mark of nonsense");
+}
+
+/// SQLite takes a frame with a bad checksum for the end of its write-ahead log and forgets what follows, without an
+/// error. Here, each flip is either without consequence or noticed.
+#[test]
+fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
+    let dir = ten_entries();
+    let whole = open(copy_of(&dir).path()).unwrap().2.entries;
+    let (mut noticed, mut harmless) = (0, 0);
+    for file in ["log.db", "log.db-wal", "mark"] {
+        let length = fs::metadata(dir.path().join(file)).unwrap().len();
+        // Every 211th byte (a prime, so that it walks through the structure of pages) in the large files, all of the mark.
+        let step = if file == "mark" { 1 } else { 211 };
+        for (place, at) in (0..length).step_by(step).enumerate() {
+            let copy = copy_of(&dir);
+            let path = copy.path().join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[usize::try_from(at).unwrap()] ^= 1 << (place % 8);
+            fs::write(&path, bytes).unwrap();
+            match open(copy.path()) {
+                Ok((_, _, found)) => {
+                    assert_eq!(found.entries, whole, "{file} byte {at}: served what was not written");
+                    harmless += 1;
+                }
+                Err(_) => noticed += 1,
+            }
+        }
+    }
+    assert!(noticed > 50 && harmless > 0, "noticed {noticed}, harmless {harmless}");
+}
