@@ -52,7 +52,10 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
                 (false, false) => ("refuses its vote to", Tone::Warn),
             };
             let weight = if o.pre && o.granted { Weight::Detail } else { Weight::Headline };
-            (format!("{node} {pre}{does} {peer} in {term}"), tone, weight)
+            // A vote is asked for a term that the voter may not be in yet; the cause of a granted one names it.
+            let asked = o.granted.then(|| clean(&o.cause)).filter(|cause| cause.starts_with("for "));
+            let asked = asked.unwrap_or_else(|| format!("in {term}"));
+            (format!("{node} {pre}{does} {peer} {asked}"), tone, weight)
         }
         wire::ObservationKind::VoteReceived => {
             let got = if o.granted { "has the" } else { "is refused the" };
@@ -70,10 +73,15 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
             (format!("{node} commits {} in {term}", o.index), Tone::Plain, weight)
         }
         wire::ObservationKind::Progress => (format!("{node} changes how it feeds {peer}"), Tone::Plain, Weight::Detail),
-        wire::ObservationKind::Link => (format!("{node} link to {peer}"), Tone::Warn, Weight::Echo),
+        wire::ObservationKind::Link => {
+            let (state, tone) = if o.granted { ("open", Tone::Good) } else { ("closed", Tone::Warn) };
+            (format!("{node} link to {peer} {state}"), tone, Weight::Echo)
+        }
         wire::ObservationKind::Job => {
             let weight = if by_leader { Weight::Job } else { Weight::Detail };
-            (format!("{node} job {}", o.job), Tone::Plain, weight)
+            // A batch has no one job: then the cause names them.
+            let what = if o.job == 0 { format!("{node} {}", clean(&o.cause)) } else { format!("{node} job {}", o.job) };
+            (what, Tone::Plain, weight)
         }
         wire::ObservationKind::Fault => {
             let towards = if o.peer == 0 { String::new() } else { format!(" towards {peer}") };
@@ -85,7 +93,8 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
         }
     };
     let cause = clean(&o.cause);
-    let text = if cause.is_empty() { what } else { format!("{what}: {cause}") };
+    let told = cause.is_empty() || what.ends_with(&cause);
+    let text = if told { what } else { format!("{what}: {cause}") };
     Told { text, tone, weight }
 }
 
@@ -142,6 +151,22 @@ mod tests {
         };
         assert_eq!(said(&commit, true), ("n2 commits 1841 in T7".into(), Weight::Commit { to: 1841 }));
         assert_eq!(said(&commit, false).1, Weight::Detail);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let base = wire::Observation { node: 2, term: 7, peer: 3, granted: true, ..Default::default() };
+        let vote =
+            wire::Observation { kind: wire::ObservationKind::VoteCast.into(), cause: "for T8".into(), ..base.clone() };
+        assert_eq!(said(&vote, false).0, "n2 votes for n3 for T8");
+        let jobs = wire::Observation {
+            kind: wire::ObservationKind::Job.into(),
+            cause: "job 12 completed".into(),
+            ..base.clone()
+        };
+        assert_eq!(said(&jobs, true), ("n2 job 12 completed".into(), Weight::Job));
+        let link = wire::Observation { kind: wire::ObservationKind::Link.into(), cause: "it answers".into(), ..base };
+        assert_eq!(said(&link, false), ("n2 link to n3 open: it answers".into(), Weight::Echo));
     }
 
     #[test]

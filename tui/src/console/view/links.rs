@@ -18,7 +18,8 @@ use crate::console::{
 /// Cells of one column, with the space before it.
 const COLUMN: usize = 7;
 
-/// Heard longer ago than this over an open link is slow: every node says something several times a second.
+/// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
+/// followers have nothing to say to each other until an election.
 const SLOW_MS: u64 = 1000;
 
 /// The width that shows all nodes of a small cluster.
@@ -75,15 +76,21 @@ fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String,
     match (peer.link, peer.heard_ms) {
         (Link::Cut, _) => (glyphs.cut.into(), Tone::Bad),
         (Link::Down, _) => down,
-        (Link::Up | Link::Unknown, None) => ("never".into(), Tone::Warn),
-        (Link::Up | Link::Unknown, Some(ms)) if ms > SLOW_MS => (format!("!{}", span_ms(ms)), Tone::Warn),
-        (Link::Up | Link::Unknown, Some(ms)) => (ms.to_string(), Tone::Plain),
+        (Link::Up | Link::Unknown, Some(ms)) if ms <= SLOW_MS => (ms.to_string(), Tone::Plain),
+        (Link::Up | Link::Unknown, heard) => {
+            let leads =
+                |n: &Node| picture.leader.and_then(|slot| model.node(slot)?.id).is_some_and(|id| n.id == Some(id));
+            match heard {
+                Some(ms) if leads(node) || leads(other) => (format!("!{}", span_ms(ms)), Tone::Warn),
+                Some(_) | None => ("idle".into(), Tone::Dim),
+            }
+        }
     }
 }
 
 fn feet(model: &Model) -> Vec<Line<'static>> {
     let glyphs = &model.skin.glyphs;
-    let legend = format!(" {} cut   {} down   ! slow   ? not known", glyphs.cut, glyphs.down);
+    let legend = format!(" {} cut   {} down   ! slow   idle: no need to talk", glyphs.cut, glyphs.down);
     let dropped = model.nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.dropped));
     let tone = if dropped > 0 { Tone::Warn } else { Tone::Dim };
     vec![

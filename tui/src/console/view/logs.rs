@@ -74,7 +74,7 @@ fn legend(model: &Model, area: Rect) -> Vec<Span<'static>> {
 fn numbers(shown: &[u64]) -> String {
     let mut line = String::new();
     for (at, index) in shown.iter().enumerate() {
-        if index % RULER == 0 && line.len() <= at * ENTRY {
+        if (index % RULER == 0 || *index == 1) && line.len() <= at * ENTRY {
             line.push_str(&" ".repeat(at * ENTRY - line.len()));
             line.push_str(&index.to_string());
         }

@@ -245,7 +245,9 @@ fn fault(model: &Model, node: &Node) -> Cell {
 fn progress(model: &Model, picture: &Picture, s: &Status) -> Option<(u64, u64)> {
     let leader = model.node(picture.leader?)?.word()?;
     let matched = leader.peer(s.id)?.matched.0;
-    Some((matched, leader.last.0.saturating_sub(matched)))
+    // A new leader knows nothing yet: then the node's own word must do.
+    let has = if matched == 0 { s.last.0 } else { matched };
+    Some((matched, leader.last.0.saturating_sub(has)))
 }
 
 /// The time left until this node would ask for votes; a warning in its last quarter.
