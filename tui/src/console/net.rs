@@ -165,7 +165,7 @@ impl Watch {
             self.event(event).await;
             next = match stream.message().await {
                 Ok(next) => next,
-                Err(status) => return words(&status),
+                Err(status) => return ended(&status),
             };
         }
     }
@@ -221,6 +221,18 @@ impl Watch {
     }
 }
 
+/// Why an open stream ended, in words for people: how the layers below name it says nothing to them.
+fn ended(status: &tonic::Status) -> String {
+    let said = words(status);
+    if said.contains("keep-alive") {
+        "it no longer answers".into()
+    } else if said.contains("protocol error") || said.contains("transport error") {
+        "the connection broke".into()
+    } else {
+        said
+    }
+}
+
 /// The wait after so many failures: doubling, capped, and up to a fifth more or less so that the tries of several
 /// consoles do not fall together.
 fn backoff(failures: u32, random: u64) -> Duration {
@@ -247,6 +259,13 @@ mod tests {
         let [Msg { body: Body::Node(Slot(0), NodeMsg::Status(status)), .. }] = &taken[..] else { panic!("{taken:?}") };
         assert_eq!(status.commit.0, 9);
         assert!(newest.take().is_empty());
+    }
+
+    #[test]
+    fn a_broken_stream_is_named_in_plain_words() {
+        let said = |text: &str| ended(&tonic::Status::unknown(text));
+        assert_eq!(said("h2 protocol error: error reading a body from connection"), "the connection broke");
+        assert_eq!(said("too many streams"), "too many streams");
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn lines(model: &Model) -> Vec<Line<'static>> {
         ("[7] (7)", "entry of term 7: committed; stored only".to_owned()),
         ("!6!", "differs from the leader's entry at that index".into()),
         ("STALE ldr", "leads in an old term, or reaches no majority".into()),
+        ("idle", "open, but two followers have nothing to say to each other".into()),
         ("unseen ?", "not reached by this console, but heard by other nodes".into()),
         (glyphs.leader, format!("leader   {} down   {} cut   {} missing", glyphs.down, glyphs.cut, glyphs.missing)),
     ] {

@@ -90,7 +90,7 @@ fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String,
 
 fn feet(model: &Model) -> Vec<Line<'static>> {
     let glyphs = &model.skin.glyphs;
-    let legend = format!(" {} cut   {} down   ! slow   idle: no need to talk", glyphs.cut, glyphs.down);
+    let legend = format!(" {} cut   {} down   ! slow   ? not known", glyphs.cut, glyphs.down);
     let dropped = model.nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.dropped));
     let tone = if dropped > 0 { Tone::Warn } else { Tone::Dim };
     vec![
