@@ -137,6 +137,10 @@ pub(crate) fn ask_kill(model: &mut Model) {
             let text = format!("{} cannot be killed from here: the console does not reach it", node.name);
             model.say(Tone::Warn, text);
         }
+        Some(node) if node.word().is_some_and(|s| !s.faults_enabled) => {
+            let text = format!("{} refuses faults: it was started without --enable-faults", node.name);
+            model.say(Tone::Warn, text);
+        }
         Some(_) => ask(model, Act::Kill(slot)),
     }
 }
@@ -149,6 +153,8 @@ pub(crate) fn ask_cut(model: &mut Model) {
         model.say(Tone::Warn, "a cut needs two sides: mark some nodes with space, not all");
     } else if model.live() == 0 {
         model.say(Tone::Warn, "nothing can be cut from here: no node can be reached");
+    } else if !model.nodes.iter().any(|n| n.live() && n.word().is_some_and(|s| s.faults_enabled)) {
+        model.say(Tone::Warn, "the nodes refuse faults: they were started without --enable-faults");
     } else {
         ask(model, Act::Cut { side, ttl: CUT_TTL_FIRST });
     }

@@ -37,7 +37,6 @@ pub(crate) enum Link {
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) matched: Index,
-    pub(crate) next: Index,
     pub(crate) heard_ms: Option<u64>,
     pub(crate) link: Link,
 }
@@ -81,8 +80,6 @@ pub(crate) struct Status {
     pub(crate) role: Role,
     pub(crate) term: Term,
     pub(crate) voted_for: Option<NodeId>,
-    pub(crate) leader: Option<NodeId>,
-    pub(crate) first: Index,
     pub(crate) last: Index,
     pub(crate) commit: Index,
     pub(crate) applied: Index,
@@ -121,8 +118,6 @@ impl Status {
             faults_enabled: raw.faults_enabled,
             term: Term(raw.term),
             voted_for: some_node(raw.voted_for),
-            leader: some_node(raw.leader),
-            first: Index(raw.first),
             last: Index(raw.last),
             commit: Index(raw.commit),
             applied: Index(raw.applied),
@@ -162,7 +157,6 @@ fn peer(raw: &wire::PeerStatus) -> Peer {
     Peer {
         id: NodeId(raw.node),
         matched: Index(raw.match_index),
-        next: Index(raw.next_index),
         heard_ms: raw.heard_ms,
         link: match raw.link() {
             wire::LinkState::Up => Link::Up,

@@ -192,6 +192,19 @@ fn a_cut_needs_two_sides() {
 }
 
 #[test]
+fn nodes_without_faults_are_not_asked_for_any() {
+    let mut desk = Desk::whole();
+    for id in 1..=5 {
+        desk.status(wire::NodeStatus { faults_enabled: false, ..status(id) });
+    }
+    for (key, said) in [("k", "n1 refuses faults"), ("x", "the nodes refuse faults")] {
+        desk.keys(key);
+        assert!(desk.model.dialog.is_none());
+        assert!(toast(&desk).starts_with(said), "{}", toast(&desk));
+    }
+}
+
+#[test]
 fn heal_and_restart_say_what_stands_against_them() {
     let mut desk = Desk::whole();
     assert!(matches!(desk.keys("h")[..], [Cmd::Heal { ref slots, .. }] if slots.len() == 5));
