@@ -1,11 +1,13 @@
 //! The console and the command line of Raftdeck.
 //!
 //! - [`cli`]: the verbs; every one prints words for people or, with `--json`, one value for programs;
+//! - [`console`]: the live view of a cluster, and the keys that act on it;
 //! - [`launch`]: nodes as processes of this machine: in tabs, in panes, in the background;
 //! - [`narrate`]: what a node observed, as a sentence;
 //! - [`ask`]: one question to one node, with an end.
 
 pub mod ask;
 pub mod cli;
+pub mod console;
 pub mod launch;
 pub mod narrate;

@@ -18,18 +18,20 @@ pub mod up;
 pub mod values;
 pub mod watch;
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{pin::Pin, process::ExitCode, sync::Arc};
 
 use clap::{Parser as _, error::ErrorKind};
+use raftdeck_shared::{cluster::BUILT_IN_HANDLERS, ids::NodeId};
 
 use self::{
     args::{Call, Verb},
     failure::{Failure, usage_line},
     out::Out,
     target::Target,
+};
+use crate::{
+    console::{self, ConsoleNode, ConsoleOptions, Launcher, Theme},
+    launch::folder::Folder,
 };
 
 /// The whole program.
@@ -88,12 +90,32 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
 /// Opens the console on a cluster and returns when it is closed: the one way from the command line into it.
 ///
 /// # Errors
-/// There is no terminal.
-pub async fn open_console(_target: &Target) -> Result<(), Failure> {
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return Err(Failure::Refused(
-            "the console needs a terminal: `raftdeck status` and `raftdeck watch --plain` do not".into(),
-        ));
+/// There is no terminal, or it went away.
+pub async fn open_console(target: &Target) -> Result<(), Failure> {
+    let own_handlers = target.file.iter().flat_map(|file| file.handlers.keys().cloned());
+    let node = |member: &target::Member| ConsoleNode {
+        id: member.id.map(NodeId),
+        name: member.name.clone(),
+        api: member.api.clone(),
+    };
+    let options = ConsoleOptions {
+        cluster_id: target.file.as_ref().map_or_else(String::new, |file| file.cluster_id.clone()),
+        nodes: target.members.iter().map(node).collect(),
+        handlers: BUILT_IN_HANDLERS.map(str::to_owned).into_iter().chain(own_handlers).collect(),
+        launcher: target.folder.clone().map(|folder| Arc::new(folder) as Arc<dyn Launcher>),
+        theme: Theme::detect(),
+        ..ConsoleOptions::default()
+    };
+    console::run(options).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+/// The console restarts a node where the folder runs it. That may wait for a process to end, so it leaves the loop.
+impl Launcher for Folder {
+    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
+        let folder = self.clone();
+        Box::pin(async move {
+            let restarted = tokio::task::spawn_blocking(move || Folder::restart(&folder, &folder.file().name_of(node)));
+            restarted.await.map_err(|e| format!("the restart broke off: {e}"))?
+        })
     }
-    Err(Failure::Refused("the console is not in this build; `raftdeck watch --plain` narrates".into()))
 }

@@ -1,0 +1,311 @@
+//! The events of all nodes in causal order, and the lines they make.
+//!
+//! Each node stamps its observations with a hybrid clock: never behind a message it has received. So an effect never
+//! sorts before its cause, whichever stream brings it first. What the console itself does is stamped the same way: after
+//! everything it has been told.
+//!
+//! Lines are not events. In the told form the leader's commits and job changes between two headlines make one line that
+//! grows, so that an election is still on the screen after a thousand jobs.
+//!
+//! Scrolling up holds the view at a line ([`View::Held`]); what comes later is counted, never pushed in.
+
+use std::collections::VecDeque;
+
+use super::{
+    story::{Told, Weight},
+    theme::Tone,
+};
+
+/// Events kept; the oldest go first.
+pub(crate) const KEPT_MAX: usize = 4000;
+
+/// Where an event stands: hybrid time, order within it, node (0: this console), order in its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stamp {
+    pub(crate) at_ms: u64,
+    pub(crate) logical: u32,
+    pub(crate) node: u64,
+    pub(crate) seq: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    stamp: Stamp,
+    told: Told,
+}
+
+/// A line of the pane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Of its first event: a line that grows stays where it is.
+    pub(crate) stamp: Stamp,
+    pub(crate) tone: Tone,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The newest line is at the bottom.
+    #[default]
+    Follow,
+    /// The bottom line is the last one up to here.
+    Held(Stamp),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events {
+    kept: VecDeque<Event>,
+    /// The newest stamp seen of anybody: this console's side of the hybrid clock.
+    clock: Stamp,
+    own: u64,
+    pub(crate) every: bool,
+    pub(crate) view: View,
+}
+
+impl Events {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Puts an event where its stamp says.
+    pub(crate) fn insert(&mut self, stamp: Stamp, told: Told) {
+        self.clock = self.clock.max(stamp);
+        let at = self.kept.partition_point(|e| e.stamp <= stamp);
+        self.kept.insert(at, Event { stamp, told });
+        if self.kept.len() > KEPT_MAX {
+            self.kept.pop_front();
+        }
+    }
+
+    /// Adds what this console did or noticed: after all that it had been told.
+    pub(crate) fn own(&mut self, unix_ms: u64, tone: Tone, text: String) {
+        self.own += 1;
+        let (at_ms, logical) = if unix_ms > self.clock.at_ms {
+            (unix_ms, 0)
+        } else {
+            (self.clock.at_ms, self.clock.logical.saturating_add(1))
+        };
+        let stamp = Stamp { at_ms, logical, node: 0, seq: self.own };
+        self.insert(stamp, Told { text, tone, weight: Weight::Headline });
+    }
+
+    /// All lines, oldest first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut run = Run::default();
+        for event in &self.kept {
+            match (&event.told.weight, self.every) {
+                (Weight::Detail, false) => {}
+                (Weight::Commit { .. } | Weight::Job, false) => {
+                    if run.work.as_ref().is_some_and(|work| work.stamp.node != event.stamp.node) {
+                        lines.extend(std::mem::take(&mut run).lines());
+                    }
+                    run.work.get_or_insert_with(|| Work::new(event.stamp)).add(event);
+                }
+                (Weight::Echo, false) => run.echo(event),
+                (Weight::Headline, _) | (Weight::Detail | Weight::Commit { .. } | Weight::Job | Weight::Echo, true) => {
+                    lines.extend(std::mem::take(&mut run).lines());
+                    lines.push(Line { stamp: event.stamp, tone: event.told.tone, text: event.told.text.clone() });
+                }
+            }
+        }
+        lines.extend(run.lines());
+        lines
+    }
+
+    /// How many of `lines` are below the bottom of the view.
+    pub(crate) fn newer(&self, lines: &[Line]) -> usize {
+        match self.view {
+            View::Follow => 0,
+            View::Held(at) => lines.len() - lines.partition_point(|l| l.stamp <= at),
+        }
+    }
+
+    /// Moves the view by lines, up if negative. At the newest line it follows again.
+    pub(crate) fn scroll(&mut self, by: isize) {
+        let lines = self.lines();
+        let Some(last) = lines.len().checked_sub(1) else { return };
+        let bottom = last.saturating_sub(self.newer(&lines));
+        let target = bottom.saturating_add_signed(by).min(last);
+        self.view = if target == last && by > 0 { View::Follow } else { View::Held(lines[target].stamp) };
+    }
+}
+
+/// What was told since the last headline and waits to become lines.
+#[derive(Default)]
+struct Run {
+    work: Option<Work>,
+    echoes: Vec<Echo>,
+}
+
+impl Run {
+    /// Joins an event with those that say the same of other nodes.
+    fn echo(&mut self, event: &Event) {
+        let (node, said) = event.told.text.split_once(' ').unwrap_or(("", &event.told.text));
+        match self.echoes.iter_mut().find(|echo| echo.said == said) {
+            Some(echo) => {
+                if !echo.nodes.iter().any(|n| n == node) {
+                    echo.nodes.push(node.to_owned());
+                }
+            }
+            None => self.echoes.push(Echo {
+                stamp: event.stamp,
+                tone: event.told.tone,
+                nodes: vec![node.to_owned()],
+                said: said.to_owned(),
+            }),
+        }
+    }
+
+    fn lines(self) -> Vec<Line> {
+        let echoes = self.echoes.into_iter().map(|mut echo| {
+            echo.nodes.sort_unstable();
+            Line { stamp: echo.stamp, tone: echo.tone, text: format!("{} {}", echo.nodes.join(" "), echo.said) }
+        });
+        let mut lines: Vec<Line> = echoes.chain(self.work.map(Work::line)).collect();
+        lines.sort_by_key(|line| line.stamp);
+        lines
+    }
+}
+
+/// The same said of several nodes.
+struct Echo {
+    stamp: Stamp,
+    tone: Tone,
+    nodes: Vec<String>,
+    said: String,
+}
+
+/// Commits and job changes of one leader.
+struct Work {
+    stamp: Stamp,
+    commits: Option<(u64, u64)>,
+    jobs: u64,
+    last_job: String,
+    single: String,
+    events: u64,
+}
+
+impl Work {
+    fn new(stamp: Stamp) -> Work {
+        Work { stamp, commits: None, jobs: 0, last_job: String::new(), single: String::new(), events: 0 }
+    }
+
+    fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.single.clone_from(&event.told.text);
+        match event.told.weight {
+            Weight::Commit { to } => self.commits = Some((self.commits.map_or(to, |(from, _)| from), to)),
+            Weight::Job => {
+                self.jobs += 1;
+                self.last_job.clone_from(&event.told.text);
+            }
+            Weight::Headline | Weight::Echo | Weight::Detail => {}
+        }
+    }
+
+    fn line(self) -> Line {
+        let text = if self.events == 1 {
+            self.single
+        } else {
+            let node = self.single.split(' ').next().unwrap_or_default();
+            let job = self.last_job.split_once(' ').map_or("", |(_, job)| job);
+            let mut parts = Vec::new();
+            match self.commits {
+                Some((from, to)) if from == to => parts.push(format!("commits {to}")),
+                Some((from, to)) => parts.push(format!("commits {from}..{to}")),
+                None => {}
+            }
+            match self.jobs {
+                0 => {}
+                1 => parts.push(job.to_owned()),
+                n => parts.push(format!("{n} job changes, last: {job}")),
+            }
+            format!("{node} {}", parts.join("; "))
+        };
+        Line { stamp: self.stamp, tone: Tone::Plain, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(at_ms: u64, logical: u32, node: u64) -> Stamp {
+        Stamp { at_ms, logical, node, seq: at_ms }
+    }
+
+    fn told(text: &str, weight: Weight) -> Told {
+        Told { text: text.into(), tone: Tone::Plain, weight }
+    }
+
+    fn texts(events: &Events) -> Vec<String> {
+        events.lines().into_iter().map(|l| l.text).collect()
+    }
+
+    #[test]
+    fn an_effect_stays_behind_its_cause_whoever_reports_first() {
+        let mut events = Events::default();
+        events.insert(stamp(10, 1, 2), told("n2 votes", Weight::Headline));
+        events.insert(stamp(10, 0, 5), told("n5 asks", Weight::Headline));
+        events.own(3, Tone::You, "YOU cut n5".into());
+        events.insert(stamp(9, 7, 1), told("n1 is silent", Weight::Headline));
+        assert_eq!(texts(&events), ["n1 is silent", "n5 asks", "n2 votes", "YOU cut n5"]);
+    }
+
+    #[test]
+    fn routine_makes_one_line_between_headlines() {
+        let mut events = Events::default();
+        events.insert(stamp(1, 0, 2), told("n2 LEADS T7", Weight::Headline));
+        for i in 0..500 {
+            events.insert(stamp(2 + i, 0, 2), told(&format!("n2 commits {}", 100 + i), Weight::Commit { to: 100 + i }));
+            events.insert(stamp(2 + i, 1, 2), told(&format!("n2 job {i}: completed"), Weight::Job));
+            events.insert(stamp(2 + i, 2, 3), told("n3 stores", Weight::Detail));
+        }
+        assert_eq!(texts(&events), ["n2 LEADS T7", "n2 commits 100..599; 500 job changes, last: job 499: completed"]);
+        events.every = true;
+        assert_eq!(events.lines().len(), 1501);
+    }
+
+    #[test]
+    fn the_same_of_several_nodes_is_said_once() {
+        let mut events = Events::default();
+        for (at, node) in [3, 1, 2].into_iter().enumerate() {
+            events.insert(stamp(at as u64, 0, node), told(&format!("n{node} link to n5: closed"), Weight::Echo));
+            events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
+        }
+        assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
+        events.scroll(-1);
+        events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", Weight::Echo));
+        assert_eq!(events.newer(&events.lines()), 1, "a held line may grow, but does not move");
+        events.own(9, Tone::You, "YOU heal".into());
+        events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", Weight::Echo));
+        assert_eq!(texts(&events).len(), 4, "a headline stands between");
+    }
+
+    #[test]
+    fn a_held_view_stays_and_counts_what_comes() {
+        let mut events = Events::default();
+        for at in 0..10 {
+            events.insert(stamp(at, 0, 1), told(&format!("e{at}"), Weight::Headline));
+        }
+        events.scroll(-3);
+        assert_eq!(events.view, View::Held(stamp(6, 0, 1)));
+        for at in 10..14 {
+            events.insert(stamp(at, 0, 1), told("later", Weight::Headline));
+        }
+        assert_eq!(events.newer(&events.lines()), 7);
+        events.scroll(100);
+        assert_eq!(events.view, View::Follow);
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut events = Events::default();
+        for at in 0..(KEPT_MAX as u64 + 5) {
+            events.insert(stamp(at, 0, 1), told("e", Weight::Headline));
+        }
+        assert_eq!(events.lines().len(), KEPT_MAX);
+        assert_eq!(events.lines()[0].stamp.at_ms, 5);
+    }
+}

@@ -1,0 +1,147 @@
+//! Does what `update` asked for. Each act is a task of its own that answers with one line; the loop never waits.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use raftdeck_shared::{
+    client::{Client, words},
+    ids::NodeId,
+    wire::{self, admin_client::AdminClient, fault_spec},
+};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Code, Status, transport::Channel};
+
+use super::{
+    msg::{ActId, Body, Cmd, Msg, Slot},
+    net::Clock,
+    text::clean,
+};
+
+/// One call to one node ends by then.
+const CALL_MAX: Duration = Duration::from_secs(2);
+
+/// A submit may wait for an election.
+const SUBMIT_MAX: Duration = Duration::from_secs(10);
+
+/// Who asked, as every other console shows it.
+const LABEL: &str = "console";
+
+/// Starts the processes of nodes again. Given by whoever started them.
+pub trait Launcher: Send + Sync {
+    /// Starts the node's process anew; one line that says what was done, or why not.
+    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+}
+
+#[derive(Clone)]
+pub(crate) struct Hands {
+    pub(crate) channels: Vec<Channel>,
+    /// The nodes' names, for the lines that go back.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) jobs: Arc<Client>,
+    pub(crate) launcher: Option<Arc<dyn Launcher>>,
+    pub(crate) queue: mpsc::Sender<Msg>,
+    pub(crate) clock: Clock,
+}
+
+impl Hands {
+    /// Starts a command. Those that are about the terminal are none of ours.
+    pub(crate) fn start(&self, cmd: Cmd) {
+        let hands = self.clone();
+        match cmd {
+            Cmd::Quit | Cmd::Suspend | Cmd::Repaint => {}
+            Cmd::Kill { act, slot } => self.spawn(act, async move { hands.kill(slot).await }),
+            Cmd::Cut { act, ends, ttl_ms } => self.spawn(act, async move { hands.cut(ends, ttl_ms).await }),
+            Cmd::Heal { act, slots } => self.spawn(act, async move { hands.heal(slots).await }),
+            Cmd::Restart { act, node } => self.spawn(act, async move {
+                match &hands.launcher {
+                    Some(launcher) => launcher.restart(node).await,
+                    None => Err("this console does not own the processes".into()),
+                }
+            }),
+            Cmd::Submit { act, job } => self.spawn(act, async move {
+                let done = hands.jobs.submit(job, SUBMIT_MAX).await.map_err(|e| e.to_string())?;
+                let state = format!("{:?}", done.state()).to_lowercase();
+                Ok(format!("job {} is {state}, at index {}", done.id, done.index))
+            }),
+        }
+    }
+
+    fn spawn(&self, act: ActId, work: impl Future<Output = Result<String, String>> + Send + 'static) {
+        let (queue, clock) = (self.queue.clone(), self.clock);
+        tokio::spawn(async move {
+            let outcome = work.await.map(|t| clean(&t)).map_err(|t| clean(&t));
+            // A closed queue is a console that has ended: nobody is left to tell.
+            let _ = queue.send(Msg { at: clock.now(), body: Body::Done(act, outcome) }).await;
+        });
+    }
+
+    async fn kill(&self, slot: Slot) -> Result<String, String> {
+        let fault = fault_spec::Fault::Kill(wire::KillFault {});
+        match self.inject(slot, fault, 0).await {
+            Ok(()) => Ok("done".into()),
+            // A process that aborts takes its answer with it.
+            Err(status) if broken(&status) => Ok("done, its connection broke".into()),
+            Err(status) => Err(line(&status)),
+        }
+    }
+
+    async fn cut(&self, ends: Vec<(Slot, NodeId)>, ttl_ms: u64) -> Result<String, String> {
+        let calls = ends.into_iter().map(|(slot, peer)| async move {
+            let fault = fault_spec::Fault::Cut(wire::CutFault { peer: peer.0 });
+            self.inject(slot, fault, ttl_ms).await.map_err(|status| self.named(slot, &status))
+        });
+        summary(join_all(calls).await, "link ends cut")
+    }
+
+    async fn heal(&self, slots: Vec<Slot>) -> Result<String, String> {
+        let calls = slots.into_iter().map(|slot| async move {
+            let request = wire::HealFaultsRequest::default();
+            let mut client = self.admin(slot);
+            let reply = within(client.heal_faults(request)).await.map_err(|status| self.named(slot, &status))?;
+            Ok(reply.into_inner().healed.len())
+        });
+        let outcomes: Vec<Result<usize, String>> = join_all(calls).await;
+        let healed: usize = outcomes.iter().flatten().sum();
+        summary(outcomes, "nodes asked").map(|asked| format!("{healed} faults healed, {asked}"))
+    }
+
+    async fn inject(&self, slot: Slot, fault: fault_spec::Fault, ttl_ms: u64) -> Result<(), Status> {
+        let spec = Some(wire::FaultSpec { fault: Some(fault) });
+        let request = wire::InjectFaultRequest { spec, ttl_ms, label: LABEL.into() };
+        within(self.admin(slot).inject_fault(request)).await.map(|_| ())
+    }
+
+    fn admin(&self, slot: Slot) -> AdminClient<Channel> {
+        AdminClient::new(self.channels[slot.0].clone())
+    }
+
+    fn named(&self, slot: Slot, status: &Status) -> String {
+        format!("{}: {}", self.addresses[slot.0], line(status))
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = || Status::deadline_exceeded(format!("no answer within {} ms", CALL_MAX.as_millis()));
+    timeout(CALL_MAX, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// True if the connection went away under the call.
+fn broken(status: &Status) -> bool {
+    let gone = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal);
+    gone && words(status) != "connection refused"
+}
+
+fn line(status: &Status) -> String {
+    let said = words(status);
+    if said.is_empty() { status.code().description().to_owned() } else { said }
+}
+
+/// Counts what went well; one failure is told for all.
+fn summary<T>(outcomes: Vec<Result<T, String>>, what: &str) -> Result<String, String> {
+    let asked = outcomes.len();
+    let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    match failed.first() {
+        None => Ok(format!("{asked} {what}")),
+        Some(first) => Err(format!("{} of {asked} failed; {first}", failed.len())),
+    }
+}

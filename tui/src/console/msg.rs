@@ -1,0 +1,92 @@
+//! The vocabulary: everything that can happen to the console, and everything it can ask for.
+//!
+//! Time is part of what happened. So a list of messages is a whole session: fed again, it makes the same screens.
+
+use crossterm::event::KeyEvent;
+use raftdeck_shared::{ids::NodeId, wire};
+
+use super::status::Status;
+
+/// When something happened: since the console started (for ageing) and as unix time (for showing).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Time {
+    pub(crate) run_ms: u64,
+    pub(crate) unix_ms: u64,
+}
+
+/// A node's place in the list the console was started with. Ids may not be known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Slot(pub(crate) usize);
+
+/// Numbers the acts of one console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ActId(pub(crate) u64);
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Msg {
+    pub(crate) at: Time,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Key(KeyEvent),
+    Paste(String),
+    /// The size is asked of the terminal when drawing.
+    Resize,
+    Node(Slot, NodeMsg),
+    /// An act has ended, with one line to show.
+    Done(ActId, Result<String, String>),
+    /// Something on the screen ages.
+    Tick,
+}
+
+/// News of one node.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeMsg {
+    Connecting,
+    /// A stream is open; this is the first word on it.
+    Snapshot(Box<Status>),
+    Status(Box<Status>),
+    Observed(Box<wire::Observation>),
+    /// Observations that will not come: lost at the node because this console was slow, or here.
+    Dropped(u64),
+    /// The connection is gone; the next try is at this time since the start.
+    Retrying {
+        at_run_ms: u64,
+        why: String,
+    },
+}
+
+/// Something to be done outside of the model. Everything with an [`ActId`] answers with [`Body::Done`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cmd {
+    Quit,
+    /// Give the terminal back and stop, as Ctrl-Z does elsewhere.
+    Suspend,
+    /// Paint everything anew.
+    Repaint,
+    Kill {
+        act: ActId,
+        slot: Slot,
+    },
+    /// Break links: at each of these nodes, the one to that peer.
+    Cut {
+        act: ActId,
+        ends: Vec<(Slot, NodeId)>,
+        ttl_ms: u64,
+    },
+    Heal {
+        act: ActId,
+        slots: Vec<Slot>,
+    },
+    Restart {
+        act: ActId,
+        node: NodeId,
+    },
+    Submit {
+        act: ActId,
+        job: wire::NewJob,
+    },
+}

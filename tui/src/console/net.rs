@@ -1,0 +1,278 @@
+//! One task per node: it owns the connection and tells what comes over it.
+//!
+//! ```text
+//! Connecting --snapshot--> Live --broken--> Retrying{at} --time--> Connecting
+//! ```
+//!
+//! Laws:
+//! - no node's trouble reaches another node's task, and none of them reaches the loop but as a message;
+//! - of statuses only the newest counts: a cell per node, overwritten, so a slow screen shows late but never old news;
+//! - observations go into the bounded queue or are counted as dropped; memory does not grow with a fast node;
+//! - a stream that broke is resumed where it ended (`from_seq` under the same boot).
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use raftdeck_shared::{
+    client::words,
+    wire::{self, admin_client::AdminClient, observe_event::Event},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+use tonic::transport::Channel;
+
+use super::{
+    msg::{Body, Msg, NodeMsg, Slot, Time},
+    status::Status,
+    text::clean,
+};
+
+/// First wait before a new try; it doubles with each that fails.
+const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest wait before a new try.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A node that has not said its first word by then does not answer.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
+
+/// Reads the clocks, outside of the model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time { run_ms: millis(self.start.elapsed()), unix_ms: millis(unix) }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A status and when it came.
+type Word = (Time, Box<Status>);
+
+/// The newest status of each node that the loop has not taken yet.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    cells: Mutex<Vec<Option<Word>>>,
+    changed: Notify,
+}
+
+impl Newest {
+    pub(crate) fn new(nodes: usize) -> Newest {
+        Newest { cells: Mutex::new(vec![None; nodes]), changed: Notify::new() }
+    }
+
+    fn put(&self, slot: Slot, at: Time, status: Box<Status>) {
+        self.cells.lock().expect("no holder panics")[slot.0] = Some((at, status));
+        self.changed.notify_one();
+    }
+
+    fn forget(&self, slot: Slot) {
+        self.cells.lock().expect("no holder panics")[slot.0] = None;
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Takes what is there.
+    pub(crate) fn take(&self) -> Vec<Msg> {
+        let mut cells = self.cells.lock().expect("no holder panics");
+        let taken = cells.iter_mut().enumerate().filter_map(|(at, cell)| Some((Slot(at), cell.take()?)));
+        taken.map(|(slot, (at, status))| Msg { at, body: Body::Node(slot, NodeMsg::Status(status)) }).collect()
+    }
+}
+
+/// Where the tasks tell what they learn.
+#[derive(Clone, Debug)]
+pub(crate) struct Ears {
+    pub(crate) queue: mpsc::Sender<Msg>,
+    pub(crate) newest: Arc<Newest>,
+    pub(crate) clock: Clock,
+}
+
+/// Watches one node until the console ends.
+pub(crate) async fn watch(slot: Slot, channel: Channel, ears: Ears) {
+    let mut watch = Watch { slot, ears, resume: Resume::default(), failures: 0, lost: 0 };
+    loop {
+        if !watch.tell(NodeMsg::Connecting).await {
+            return;
+        }
+        let why = watch.session(AdminClient::new(channel.clone())).await;
+        watch.ears.newest.forget(slot);
+        let wait = backoff(watch.failures, random());
+        watch.failures = watch.failures.saturating_add(1);
+        let at_run_ms = watch.ears.clock.now().run_ms + millis(wait);
+        if !watch.tell(NodeMsg::Retrying { at_run_ms, why: clean(&why) }).await {
+            return;
+        }
+        sleep(wait).await;
+    }
+}
+
+/// What the last stream said, to go on from there.
+#[derive(Debug, Default)]
+struct Resume {
+    boot_id: String,
+    from_seq: Option<u64>,
+}
+
+struct Watch {
+    slot: Slot,
+    ears: Ears,
+    resume: Resume,
+    failures: u32,
+    lost: u64,
+}
+
+impl Watch {
+    /// One stream, from opening to its end; why it ended.
+    async fn session(&mut self, mut client: AdminClient<Channel>) -> String {
+        let request = wire::ObserveRequest {
+            from_seq: self.resume.from_seq,
+            boot_id: self.resume.boot_id.clone(),
+            kinds: Vec::new(),
+        };
+        let opening = async {
+            let mut stream = client.observe(request).await?.into_inner();
+            let first = stream.message().await?;
+            Ok::<_, tonic::Status>((stream, first))
+        };
+        let (mut stream, first) = match timeout(FIRST_WORD_MAX, opening).await {
+            Err(_) => return format!("no answer within {} ms", FIRST_WORD_MAX.as_millis()),
+            Ok(Err(status)) => return words(&status),
+            Ok(Ok(opened)) => opened,
+        };
+        let mut next = first;
+        loop {
+            let Some(event) = next.and_then(|e| e.event) else { return "the node ended the stream".into() };
+            self.event(event).await;
+            next = match stream.message().await {
+                Ok(next) => next,
+                Err(status) => return ended(&status),
+            };
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        match event {
+            Event::Snapshot(raw) => {
+                self.failures = 0;
+                if self.resume.boot_id != raw.boot_id {
+                    let first_ever = self.resume.boot_id.is_empty();
+                    self.resume.from_seq = Some(if first_ever { raw.observation_seq.saturating_add(1) } else { 1 });
+                    self.resume.boot_id.clone_from(&raw.boot_id);
+                }
+                self.tell(NodeMsg::Snapshot(Box::new(Status::from_wire(raw)))).await;
+            }
+            Event::Status(raw) => {
+                let status = Box::new(Status::from_wire(raw));
+                self.ears.newest.put(self.slot, self.ears.clock.now(), status);
+                self.report_lost();
+            }
+            Event::Observation(observation) => {
+                self.resume.from_seq = Some(observation.seq.saturating_add(1));
+                self.report_lost();
+                if !self.try_tell(NodeMsg::Observed(Box::new(observation))) {
+                    self.lost += 1;
+                }
+            }
+            Event::Dropped(count) => {
+                self.lost = self.lost.saturating_add(count);
+                self.report_lost();
+            }
+        }
+    }
+
+    fn report_lost(&mut self) {
+        if self.lost > 0 && self.try_tell(NodeMsg::Dropped(self.lost)) {
+            self.lost = 0;
+        }
+    }
+
+    /// For what must arrive: waits for room. False when the console has ended.
+    async fn tell(&self, news: NodeMsg) -> bool {
+        self.ears.queue.send(self.msg(news)).await.is_ok()
+    }
+
+    /// For what may be lost, if it is counted.
+    fn try_tell(&self, news: NodeMsg) -> bool {
+        self.ears.queue.try_send(self.msg(news)).is_ok()
+    }
+
+    fn msg(&self, news: NodeMsg) -> Msg {
+        Msg { at: self.ears.clock.now(), body: Body::Node(self.slot, news) }
+    }
+}
+
+/// Why an open stream ended, in words for people: how the layers below name it says nothing to them.
+fn ended(status: &tonic::Status) -> String {
+    let said = words(status);
+    if said.contains("keep-alive") {
+        "it no longer answers".into()
+    } else if said.contains("protocol error") || said.contains("transport error") {
+        "the connection broke".into()
+    } else {
+        said
+    }
+}
+
+/// The wait after so many failures: doubling, capped, and up to a fifth more or less so that the tries of several
+/// consoles do not fall together.
+fn backoff(failures: u32, random: u64) -> Duration {
+    let base = BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(BACKOFF_MAX);
+    base.mul_f64(0.8 + 0.4 * (random % 1000) as f64 / 1000.0)
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_word_of_the_present_stream_counts() {
+        let newest = Newest::new(2);
+        let word = |commit| Box::new(Status::from_wire(wire::NodeStatus { commit, ..Default::default() }));
+        (1..=9).for_each(|commit| newest.put(Slot(0), Time::default(), word(commit)));
+        newest.put(Slot(1), Time::default(), word(5));
+        newest.forget(Slot(1));
+        let taken = newest.take();
+        let [Msg { body: Body::Node(Slot(0), NodeMsg::Status(status)), .. }] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!(status.commit.0, 9);
+        assert!(newest.take().is_empty());
+    }
+
+    #[test]
+    fn a_broken_stream_is_named_in_plain_words() {
+        let said = |text: &str| ended(&tonic::Status::unknown(text));
+        assert_eq!(said("h2 protocol error: error reading a body from connection"), "the connection broke");
+        assert_eq!(said("too many streams"), "too many streams");
+    }
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let nominal = |failures| backoff(failures, 500).as_millis();
+        assert_eq!([0, 1, 2, 3, 4, 5, 60].map(nominal), [250, 500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(backoff(0, 0).as_millis(), 200);
+        assert!(backoff(99, 999) < Duration::from_secs(6));
+    }
+}

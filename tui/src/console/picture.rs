@@ -1,0 +1,83 @@
+//! The cluster as one picture, drawn from what all nodes say: who leads, who only thinks so, who reaches whom.
+//!
+//! Nobody has this view: a node knows itself and its links. The console puts the words side by side.
+//!
+//! Laws:
+//! - a node that the console cannot reach still counts as up while another node hears it: it is the console's connection
+//!   that is broken, not the cluster's;
+//! - a link counts as broken when either end says so;
+//! - a leader is *stale* when a higher term is known, or when it cannot reach a majority.
+
+use std::collections::BTreeSet;
+
+use raftdeck_shared::ids::{Index, NodeId, Term};
+
+use super::{
+    model::{Model, Node},
+    msg::Slot,
+    quorum::Reach,
+    status::{Jobs, Link, Role, Status},
+};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Picture {
+    pub(crate) reach: Reach,
+    /// The leader that can commit.
+    pub(crate) leader: Option<Slot>,
+    pub(crate) stale: BTreeSet<Slot>,
+    /// The highest term any live node is in.
+    pub(crate) term: Term,
+    /// Of the leader; without one, of the node that has applied most.
+    pub(crate) jobs: Jobs,
+    pub(crate) commit: Index,
+}
+
+impl Picture {
+    pub(crate) fn of(model: &Model) -> Picture {
+        let live = || model.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
+        let reach = reach(model);
+        let term = live().map(|(_, s)| s.term).max().unwrap_or_default();
+        let claims = || live().filter(|(_, s)| s.role == Role::Leader);
+        let holds = |s: &Status| s.term >= term && reach.of(s.id).len() >= reach.majority();
+        let leader = claims().find(|(_, s)| holds(s)).map(|(slot, _)| slot);
+        let stale = claims().filter(|(_, s)| !holds(s)).map(|(slot, _)| slot).collect();
+        let best = leader
+            .and_then(|slot| model.node(slot)?.word())
+            .or_else(|| model.nodes.iter().filter_map(Node::word).max_by_key(|s| s.applied));
+        Picture {
+            jobs: best.map(|s| s.jobs).unwrap_or_default(),
+            commit: model.nodes.iter().filter_map(Node::word).map(|s| s.commit).max().unwrap_or_default(),
+            reach,
+            leader,
+            stale,
+            term,
+        }
+    }
+
+    pub(crate) fn up(&self, id: NodeId) -> bool {
+        self.reach.up.contains(&id)
+    }
+}
+
+fn reach(model: &Model) -> Reach {
+    let mut reach = Reach::default();
+    let newest = model.nodes.iter().filter_map(Node::word).filter(|s| !s.voters.is_empty()).max_by_key(|s| s.commit);
+    reach.voters = match newest {
+        Some(status) => status.voters.iter().copied().collect(),
+        None => model.nodes.iter().filter_map(|n| n.id).collect(),
+    };
+    for node in model.nodes.iter().filter(|n| n.live()) {
+        let Some(status) = node.word() else { continue };
+        reach.up.insert(status.id);
+        for peer in &status.peers {
+            match peer.link {
+                Link::Up => {
+                    reach.up.insert(peer.id);
+                }
+                Link::Down | Link::Cut => reach.cut(status.id, peer.id),
+                Link::Unknown => {}
+            }
+        }
+    }
+    reach
+}

@@ -1,0 +1,189 @@
+//! What a node says about itself, with types and with its texts made safe.
+//!
+//! The generated message stops here: the rest of the console knows `NodeId`, `Term` and `Index`, and text that can be
+//! drawn. A number that makes no sense on the wire (an unknown role, a node 0) becomes the most careful reading of it.
+
+use raftdeck_shared::{
+    ids::{Index, NodeId, Term},
+    wire,
+};
+
+use super::text::clean;
+
+/// Most log cells kept of one node: more than the widest grid draws.
+const TAIL_MAX: usize = 4096;
+
+/// Most members, peers or faults believed of one message.
+const LIST_MAX: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Follower,
+    PreCandidate,
+    Candidate,
+    Leader,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    Down,
+    Cut,
+    Unknown,
+}
+
+/// A peer as a node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) matched: Index,
+    pub(crate) heard_ms: Option<u64>,
+    pub(crate) link: Link,
+}
+
+/// Jobs by state, over all queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Jobs {
+    pub(crate) scheduled: u64,
+    pub(crate) available: u64,
+    pub(crate) running: u64,
+    pub(crate) retryable: u64,
+    pub(crate) completed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) discarded: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    Kill,
+    Cut(NodeId),
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) id: u64,
+    pub(crate) kind: FaultKind,
+    pub(crate) left_ms: u64,
+}
+
+/// One node's word about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) cluster_id: String,
+    pub(crate) boot_id: String,
+    pub(crate) pid: u32,
+    pub(crate) at_ms: u64,
+    pub(crate) faults_enabled: bool,
+    pub(crate) role: Role,
+    pub(crate) term: Term,
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) last: Index,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
+    pub(crate) state_hash: u64,
+    pub(crate) voters: Vec<NodeId>,
+    pub(crate) heard_ms: u64,
+    pub(crate) election_left_ms: u64,
+    pub(crate) election_timeout_ms: u64,
+    pub(crate) peers: Vec<Peer>,
+    /// Ascending by index.
+    pub(crate) tail: Vec<(Index, Term)>,
+    pub(crate) jobs: Jobs,
+    pub(crate) executing: u64,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Status {
+    pub(crate) fn from_wire(raw: wire::NodeStatus) -> Status {
+        let mut tail: Vec<(Index, Term)> =
+            raw.log_tail.iter().rev().take(TAIL_MAX).map(|c| (Index(c.index), Term(c.term))).collect();
+        tail.sort_unstable();
+        tail.dedup_by_key(|cell| cell.0);
+        Status {
+            id: NodeId(raw.node),
+            name: name_or_number(&raw.name, raw.node),
+            cluster_id: clean(&raw.cluster_id),
+            role: match raw.role() {
+                wire::Role::Leader => Role::Leader,
+                wire::Role::Candidate => Role::Candidate,
+                wire::Role::PreCandidate => Role::PreCandidate,
+                wire::Role::Follower | wire::Role::Unspecified => Role::Follower,
+            },
+            jobs: sum(&raw.queues),
+            pid: raw.pid,
+            at_ms: raw.at_ms,
+            faults_enabled: raw.faults_enabled,
+            term: Term(raw.term),
+            voted_for: some_node(raw.voted_for),
+            last: Index(raw.last),
+            commit: Index(raw.commit),
+            applied: Index(raw.applied),
+            state_hash: raw.state_hash,
+            voters: raw.voters.iter().take(LIST_MAX).map(|id| NodeId(*id)).collect(),
+            heard_ms: raw.heard_ms,
+            election_left_ms: raw.election_left_ms,
+            election_timeout_ms: raw.election_timeout_ms,
+            peers: raw.peers.iter().take(LIST_MAX).map(peer).collect(),
+            tail,
+            executing: raw.executing,
+            faults: raw.faults.iter().take(LIST_MAX).map(fault).collect(),
+            boot_id: raw.boot_id,
+        }
+    }
+
+    /// The term of the entry at `index`, if this status shows it.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        self.tail.binary_search_by_key(&index, |cell| cell.0).ok().map(|at| self.tail[at].1)
+    }
+
+    pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
+        self.peers.iter().find(|p| p.id == id)
+    }
+}
+
+fn name_or_number(name: &str, id: u64) -> String {
+    let name: String = clean(name).chars().take(12).collect();
+    if name.is_empty() { format!("n{id}") } else { name }
+}
+
+fn some_node(id: u64) -> Option<NodeId> {
+    (id != 0).then_some(NodeId(id))
+}
+
+fn peer(raw: &wire::PeerStatus) -> Peer {
+    Peer {
+        id: NodeId(raw.node),
+        matched: Index(raw.match_index),
+        heard_ms: raw.heard_ms,
+        link: match raw.link() {
+            wire::LinkState::Up => Link::Up,
+            wire::LinkState::Down => Link::Down,
+            wire::LinkState::Cut => Link::Cut,
+            wire::LinkState::Unspecified => Link::Unknown,
+        },
+    }
+}
+
+fn fault(raw: &wire::Fault) -> Fault {
+    let kind = match raw.spec.as_ref().and_then(|s| s.fault.as_ref()) {
+        Some(wire::fault_spec::Fault::Kill(_)) => FaultKind::Kill,
+        Some(wire::fault_spec::Fault::Cut(cut)) => FaultKind::Cut(NodeId(cut.peer)),
+        None => FaultKind::Unknown,
+    };
+    Fault { id: raw.id, kind, left_ms: raw.left_ms }
+}
+
+fn sum(queues: &[wire::QueueStatus]) -> Jobs {
+    queues.iter().fold(Jobs::default(), |all, q| Jobs {
+        scheduled: all.scheduled.saturating_add(q.scheduled),
+        available: all.available.saturating_add(q.available),
+        running: all.running.saturating_add(q.running),
+        retryable: all.retryable.saturating_add(q.retryable),
+        completed: all.completed.saturating_add(q.completed),
+        cancelled: all.cancelled.saturating_add(q.cancelled),
+        discarded: all.discarded.saturating_add(q.discarded),
+    })
+}

@@ -1,0 +1,320 @@
+//! Messages in, model and commands out.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use raftdeck_shared::{ids::NodeId, wire};
+
+use super::fixture::{Desk, election, set_link, split, status};
+use crate::console::{
+    events::View,
+    model::{Conn, Dialog, Pane},
+    msg::{ActId, Body, Cmd, NodeMsg, Slot},
+    picture::Picture,
+};
+
+fn events(desk: &Desk) -> Vec<String> {
+    desk.model.events.lines().into_iter().map(|l| l.text).collect()
+}
+
+fn toast(desk: &Desk) -> &str {
+    desk.model.toast.as_ref().map_or("", |t| &t.text)
+}
+
+#[test]
+fn a_lost_node_keeps_its_last_word() {
+    let mut desk = Desk::whole();
+    desk.lose(5);
+    let node = &desk.model.nodes[4];
+    assert!(!node.live());
+    assert_eq!(node.word().map(|s| s.commit.0), Some(1841));
+    assert_eq!(events(&desk), ["console: lost n5: connection refused"]);
+    desk.node(5, NodeMsg::Connecting);
+    desk.lose(5);
+    assert_eq!(events(&desk).len(), 1, "each further try is not news");
+    desk.snapshot(wire::NodeStatus { boot_id: "boot-5b".into(), ..status(5) });
+    assert_eq!(events(&desk)[1], "console: n5 is back, as a new process");
+}
+
+#[test]
+fn a_late_status_of_a_lost_node_does_not_revive_it() {
+    let mut desk = Desk::whole();
+    desk.lose(5);
+    desk.status(wire::NodeStatus { commit: 1843, ..status(5) });
+    assert!(!desk.model.nodes[4].live());
+    assert_eq!(desk.model.nodes[4].word().map(|s| s.commit.0), Some(1841), "its last word is what it said while live");
+}
+
+#[test]
+fn observations_are_taken_once_and_in_causal_order() {
+    let mut desk = Desk::whole();
+    for o in election().into_iter().chain(election()) {
+        desk.observe(o);
+    }
+    assert_eq!(
+        events(&desk),
+        [
+            "n2 starts an election for T7: heard no leader for 287 ms",
+            "n1 votes for n2 in T7",
+            "n3 votes for n2 in T7",
+            "n4 refuses its vote to n2 in T7: its log ends at 1839/T6, mine at 1841/T6",
+            "n2 LEADS T7: votes of n1 n2 n3",
+            "n2 commits 1840..1841; job 312: completed",
+        ]
+    );
+}
+
+#[test]
+fn a_new_boot_starts_its_sequence_over() {
+    let mut desk = Desk::whole();
+    let started = |seq| wire::Observation {
+        seq,
+        node: 3,
+        kind: wire::ObservationKind::Node.into(),
+        cause: format!("started {seq}"),
+        ..Default::default()
+    };
+    desk.observe(started(900));
+    desk.observe(started(1));
+    assert_eq!(events(&desk).len(), 1);
+    desk.snapshot(wire::NodeStatus { boot_id: "boot-3b".into(), ..status(3) });
+    desk.observe(started(1));
+    assert_eq!(events(&desk).len(), 2);
+}
+
+#[test]
+fn what_was_dropped_is_said() {
+    let mut desk = Desk::whole();
+    desk.node(2, NodeMsg::Dropped(40));
+    assert_eq!(events(&desk), ["-- 40 events of n2 not received --"]);
+    assert_eq!(desk.model.nodes[1].dropped, 40);
+}
+
+#[test]
+fn a_leader_in_an_old_term_or_without_a_majority_is_stale() {
+    let desk = split();
+    let picture = Picture::of(&desk.model);
+    assert_eq!(picture.leader, Some(Slot(1)));
+    assert_eq!(picture.stale.into_iter().collect::<Vec<_>>(), [Slot(3)]);
+    let mut desk = Desk::whole();
+    let mut alone = status(2);
+    (1..=5).for_each(|p| set_link(&mut alone, p, wire::LinkState::Cut));
+    desk.status(alone);
+    let picture = Picture::of(&desk.model);
+    assert_eq!(picture.leader, None);
+    assert!(picture.stale.contains(&Slot(1)), "the highest term, but nobody hears it");
+    assert!(picture.reach.has_quorum(), "the four others can talk");
+}
+
+#[test]
+fn a_node_that_only_the_console_cannot_reach_still_counts() {
+    let mut desk = Desk::whole();
+    desk.lose(5);
+    assert!(Picture::of(&desk.model).up(NodeId(5)), "n1 to n4 hear it");
+    for id in 1..=4 {
+        let mut raw = status(id);
+        set_link(&mut raw, 5, wire::LinkState::Down);
+        desk.status(raw);
+    }
+    assert!(!Picture::of(&desk.model).up(NodeId(5)));
+}
+
+#[test]
+fn the_time_without_a_leader_is_measured() {
+    let mut desk = Desk::whole();
+    desk.run_ms = 1_000;
+    desk.lose(2);
+    desk.run_ms = 2_340;
+    desk.status(wire::NodeStatus { role: wire::Role::Leader.into(), term: 8, ..status(3) });
+    assert_eq!(
+        events(&desk).last().map(String::as_str),
+        Some("console: n3 leads T8; the cluster had no leader for 1.3s")
+    );
+    assert!(desk.model.leaderless.is_none());
+}
+
+#[test]
+fn kill_asks_first_and_stands_on_cancel() {
+    let mut desk = Desk::whole();
+    assert_eq!(desk.keys("k"), []);
+    assert!(matches!(desk.model.dialog, Some(Dialog::Confirm(_))));
+    assert_eq!(desk.press(KeyCode::Enter), [], "the focus is on Cancel");
+    assert!(desk.model.dialog.is_none());
+    desk.keys("k");
+    desk.press(KeyCode::Tab);
+    assert_eq!(desk.press(KeyCode::Enter), [Cmd::Kill { act: ActId(1), slot: Slot(0) }]);
+    assert_eq!(events(&desk), ["YOU kill n1 (pid 5191)"]);
+    desk.tell(Body::Done(ActId(1), Err("faults are not enabled on n1".into())));
+    assert_eq!(toast(&desk), "kill n1 failed: faults are not enabled on n1");
+    assert!(desk.model.pending.is_empty());
+}
+
+#[test]
+fn losing_the_quorum_wants_its_name_typed() {
+    let mut desk = split();
+    desk.keys("k");
+    let Some(Dialog::Confirm(confirm)) = desk.model.dialog.clone() else { panic!("no dialog") };
+    let effect = confirm.act.effect(&desk.model);
+    assert_eq!(effect.now, "{n1 n2 n3} can talk: 3 of 5, quorum kept; apart {n4}; down n5");
+    assert_eq!(effect.after, "{n2 n3} can talk: 2 of 5, NO QUORUM; apart {n4}; down n1 n5");
+    assert_eq!(effect.note, "No job is accepted until you restart n1.");
+    desk.press(KeyCode::Tab);
+    desk.keys("kill n");
+    assert_eq!(desk.press(KeyCode::Enter), [], "not the whole phrase");
+    assert_eq!(desk.keys("1"), []);
+    assert_eq!(desk.press(KeyCode::Enter), [Cmd::Kill { act: ActId(1), slot: Slot(0) }]);
+}
+
+#[test]
+fn a_cut_goes_to_both_ends_of_every_link() {
+    let mut desk = Desk::whole();
+    desk.lose(5);
+    desk.keys(" ");
+    desk.press(KeyCode::Down);
+    desk.keys(" x");
+    desk.press(KeyCode::Up);
+    desk.press(KeyCode::Tab);
+    let cmds = desk.press(KeyCode::Enter);
+    let [Cmd::Cut { ends, ttl_ms: 120_000, .. }] = &cmds[..] else { panic!("{cmds:?}") };
+    let ends: Vec<(usize, u64)> = ends.iter().map(|(slot, peer)| (slot.0 + 1, peer.0)).collect();
+    assert_eq!(ends, [(1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5), (3, 1), (3, 2), (4, 1), (4, 2)]);
+    assert_eq!(events(&desk).last().map(String::as_str), Some("YOU cut n1 n2 from n3 n4 n5 for 2m"));
+}
+
+#[test]
+fn a_cut_needs_two_sides() {
+    let mut desk = Desk::new(1);
+    desk.keys("x");
+    assert!(desk.model.dialog.is_none());
+    assert!(toast(&desk).starts_with("a cut needs two sides"));
+    let mut desk = Desk::new(5);
+    desk.keys("x");
+    assert!(desk.model.dialog.is_none());
+    assert!(toast(&desk).starts_with("nothing can be cut"));
+}
+
+#[test]
+fn nodes_without_faults_are_not_asked_for_any() {
+    let mut desk = Desk::whole();
+    for id in 1..=5 {
+        desk.status(wire::NodeStatus { faults_enabled: false, ..status(id) });
+    }
+    for (key, said) in [("k", "n1 refuses faults"), ("x", "the nodes refuse faults")] {
+        desk.keys(key);
+        assert!(desk.model.dialog.is_none());
+        assert!(toast(&desk).starts_with(said), "{}", toast(&desk));
+    }
+}
+
+#[test]
+fn heal_and_restart_say_what_stands_against_them() {
+    let mut desk = Desk::whole();
+    assert!(matches!(desk.keys("h")[..], [Cmd::Heal { ref slots, .. }] if slots.len() == 5));
+    assert_eq!(desk.keys("r"), []);
+    assert!(toast(&desk).contains("does not own the processes"));
+    desk.model.can_restart = true;
+    assert_eq!(desk.keys("r"), []);
+    assert_eq!(toast(&desk), "restart: n1 is running; kill n1 first");
+    desk.lose(1);
+    assert!(matches!(desk.keys("r")[..], [Cmd::Restart { node: NodeId(1), .. }]));
+}
+
+#[test]
+fn read_only_leaves_no_way_to_change_the_cluster() {
+    let mut desk = split();
+    desk.model.read_only = true;
+    for key in "kxhrs".chars() {
+        assert_eq!(desk.press(KeyCode::Char(key)), []);
+        assert!(desk.model.dialog.is_none());
+        assert!(toast(&desk).starts_with("read-only"), "{key}");
+    }
+}
+
+#[test]
+fn submit_fills_in_a_known_handler() {
+    let mut desk = Desk::whole();
+    desk.keys("sec");
+    desk.press(KeyCode::Right);
+    desk.press(KeyCode::Tab);
+    desk.keys("hello quick k");
+    let cmds = desk.press(KeyCode::Enter);
+    let [Cmd::Submit { job, .. }] = &cmds[..] else { panic!("{cmds:?}") };
+    assert_eq!((job.handler.as_str(), &job.payload[..]), ("echo", &b"hello quick k"[..]));
+    desk.tell(Body::Done(ActId(1), Ok("job 313 is available, at index 1844".into())));
+    assert_eq!(toast(&desk), "submit echo: job 313 is available, at index 1844");
+    desk.keys("s");
+    assert_eq!(desk.press(KeyCode::Enter), []);
+    assert_eq!(toast(&desk), "submit: name a handler");
+}
+
+#[test]
+fn quit_works_in_every_state() {
+    for keys in ["", "k", "s", "?"] {
+        let mut desk = split();
+        desk.keys(keys);
+        let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(desk.tell(Body::Key(control_c)), [Cmd::Quit], "after {keys:?}");
+    }
+}
+
+#[test]
+fn scrolling_up_stops_following() {
+    let mut desk = Desk::whole();
+    election().into_iter().for_each(|o| desk.observe(o));
+    desk.keys("4");
+    desk.press(KeyCode::Up);
+    assert!(matches!(desk.model.events.view, View::Held(_)));
+    desk.keys("G");
+    assert_eq!(desk.model.events.view, View::Follow);
+    desk.keys("2");
+    desk.press(KeyCode::Left);
+    assert_eq!(desk.model.log_held.map(|i| i.0), Some(1842));
+    desk.press(KeyCode::Right);
+    assert_eq!(desk.model.log_held, None);
+}
+
+#[test]
+fn focus_goes_round() {
+    let mut desk = Desk::whole();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(desk.model.focus);
+        desk.press(KeyCode::Tab);
+    }
+    assert_eq!(seen, Pane::ALL);
+    desk.press(KeyCode::BackTab);
+    assert_eq!(desk.model.focus, Pane::Events);
+}
+
+#[test]
+fn a_node_of_another_cluster_is_shown_and_not_believed() {
+    let mut desk = Desk::new(3);
+    desk.snapshot(wire::NodeStatus { cluster_id: "prod".into(), ..status(2) });
+    assert_eq!(desk.model.nodes[1].conn, Conn::Foreign("prod".into()));
+    assert!(desk.model.nodes[1].word().is_none());
+}
+
+#[test]
+fn toasts_go_and_then_nothing_ages() {
+    let mut desk = Desk::whole();
+    assert!(!desk.model.ages(), "an idle, whole cluster needs no tick");
+    desk.keys("r");
+    assert!(desk.model.ages());
+    desk.run_ms += 60_000;
+    desk.tell(Body::Tick);
+    assert!(desk.model.toast.is_none() && !desk.model.ages());
+}
+
+#[test]
+fn checks_find_what_must_not_be() {
+    let mut desk = Desk::whole();
+    assert!(desk.model.checks.broken.is_empty());
+    desk.status(wire::NodeStatus { role: wire::Role::Leader.into(), ..status(3) });
+    desk.status(wire::NodeStatus { commit: 1700, ..status(1) });
+    let mut forked = status(4);
+    forked.log_tail[60].term = 9;
+    forked.commit = 1841;
+    desk.status(forked);
+    assert_eq!(
+        desk.model.checks.broken,
+        ["T7: both n2 and n3 lead", "n1: commit fell from 1841 to 1700", "entry 1838: T6 committed on n1, T9 on n4",]
+    );
+}

@@ -1,0 +1,95 @@
+//! What happened, newest at the bottom, and under it what is checked all the time.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{framed, put, span};
+use crate::console::{
+    events::{self, View},
+    model::{Model, Pane},
+    text::{count, fit, minute_ms, wrap},
+    theme::Tone,
+};
+
+/// Cells of the time in front of a line.
+const STAMP: usize = 10;
+
+/// Below this height the checks are only shown when one is broken.
+const CHECKS_FROM: u16 = 9;
+
+pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
+    let lines = model.events.lines();
+    let newer = model.events.newer(&lines);
+    let skin = &model.skin;
+    let form = if model.events.every { "every observation" } else { "story" };
+    let state = match model.events.view {
+        View::Follow => span(skin, Tone::Dim, format!(" {form}, follows {} ", skin.glyphs.live)),
+        View::Held(_) => span(skin, Tone::Warn, format!(" {form}, held: +{newer} new (G) ")),
+    };
+    let inner = framed(model, Pane::Events, vec![state], area, buf);
+    let checks = checks(model, usize::from(inner.width));
+    let checked = if area.height >= CHECKS_FROM || !model.checks.broken.is_empty() { checks.len() } else { 0 };
+    let rows = usize::from(inner.height).saturating_sub(checked);
+    if model.events.is_empty() {
+        let hint = match model.live() {
+            0 => " no node answers yet, the console keeps trying; raftdeck up starts nodes",
+            _ => " nothing happened yet: k kills a node, x cuts links, s submits a job",
+        };
+        put(buf, inner, 0, &Line::from(span(skin, Tone::Dim, hint)));
+    }
+    let end = lines.len() - newer;
+    let told = rows_of(model, &lines[..end], usize::from(inner.width), rows);
+    for (at, line) in told.iter().enumerate() {
+        put(buf, inner, at, line);
+    }
+    for (at, line) in checks.iter().take(checked).enumerate() {
+        put(buf, inner, rows + at, line);
+    }
+}
+
+/// The newest lines, wrapped, as the rows that fit; a long line that fits only in part shows its end.
+fn rows_of(model: &Model, lines: &[events::Line], room: usize, rows: usize) -> Vec<Line<'static>> {
+    let skin = &model.skin;
+    let mut up: Vec<Line<'static>> = Vec::new();
+    for line in lines.iter().rev() {
+        if up.len() >= rows {
+            break;
+        }
+        let mut told: Vec<Line<'static>> = Vec::new();
+        for (at, text) in wrap(&line.text, room.saturating_sub(STAMP)).into_iter().enumerate() {
+            let stamp = if at == 0 { minute_ms(line.stamp.at_ms) } else { String::new() };
+            told.push(Line::from(vec![span(skin, Tone::Dim, format!("{stamp:<STAMP$}")), span(skin, line.tone, text)]));
+        }
+        up.extend(told.into_iter().rev());
+    }
+    up.truncate(rows);
+    up.reverse();
+    up
+}
+
+/// What is checked, and over how much. A check that has compared nothing yet is not "good".
+fn checks(model: &Model, room: usize) -> Vec<Line<'static>> {
+    let skin = &model.skin;
+    let checks = &model.checks;
+    if checks.broken.is_empty() {
+        let check = |compared: u64, text: String| {
+            let (tone, mark) = if compared > 0 { (Tone::Good, skin.glyphs.good) } else { (Tone::Dim, "-") };
+            [span(skin, tone, mark), Span::raw(format!(" {text}  "))]
+        };
+        let (terms, commits, entries) = (checks.terms_seen(), checks.commits_compared, checks.entries_agreed);
+        let states = checks.states_agreed;
+        let mut first = vec![span(skin, Tone::Dim, "checks ")];
+        first.extend(check(terms, format!("one leader a term ({})", count(terms))));
+        first.extend(check(commits, "commit never falls".into()));
+        let mut second = vec![Span::raw("       ")];
+        second.extend(check(states, format!("same index, same state ({})", count(states))));
+        second.extend(check(entries, format!("committed logs agree ({})", count(entries))));
+        return vec![Line::from(first), Line::from(second)];
+    }
+    let bad = skin.glyphs.bad;
+    let evidence = checks.broken.iter().take(2);
+    evidence.map(|e| Line::from(span(skin, Tone::Bad, fit(&format!("{bad} BROKEN {e}"), room, false)))).collect()
+}

@@ -1,0 +1,100 @@
+//! Who hears whom: a row for each node, a column for each peer, as the row's node tells it.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{framed, put, span, window};
+use crate::console::{
+    model::{Model, Node, Pane},
+    picture::Picture,
+    status::Link,
+    text::{fit, span_ms, width as cells},
+    theme::Tone,
+};
+
+/// Cells of one column, with the space before it.
+const COLUMN: usize = 7;
+
+/// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
+/// followers have nothing to say to each other until an election.
+const SLOW_MS: u64 = 1000;
+
+/// The width that shows all nodes of a small cluster.
+pub(super) fn width(model: &Model) -> u16 {
+    let wanted = label(model) + model.nodes.len() * COLUMN + 4;
+    u16::try_from(wanted.clamp(46, 120)).unwrap_or(46)
+}
+
+fn label(model: &Model) -> usize {
+    model.nodes.iter().map(|n| cells(&n.name)).max().unwrap_or(2).clamp(2, 12) + 3
+}
+
+pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
+    let right = vec![span(&model.skin, Tone::Dim, " row hears column, ms ago ")];
+    let inner = framed(model, Pane::Links, right, area, buf);
+    let label = label(model);
+    let mut head = " ".repeat(label);
+    for node in &model.nodes {
+        head.push_str(&fit(&node.name, COLUMN - 1, true));
+        head.push(' ');
+    }
+    put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, head)));
+    let feet = feet(model);
+    let room = usize::from(inner.height).saturating_sub(1);
+    let rows = model.nodes.len().min(room);
+    let start = window(model.nodes.len(), rows, model.cursor);
+    for (at, (slot, node)) in model.slots().skip(start).take(rows).enumerate() {
+        let cursor = if slot.0 == model.cursor && model.focus == Pane::Links { model.skin.glyphs.cursor } else { " " };
+        let mut line = vec![span(&model.skin, Tone::Title, format!("{cursor}{}", fit(&node.name, label - 1, false)))];
+        for other in &model.nodes {
+            let (text, tone) = link(model, picture, node, other);
+            line.push(span(&model.skin, tone, fit(&text, COLUMN - 1, true)));
+            line.push(Span::raw(" "));
+        }
+        put(buf, inner, at + 1, &Line::from(line));
+    }
+    // Below the matrix, if there is room, with a free line between.
+    let from = (usize::from(inner.height).saturating_sub(feet.len())).max(rows + 2);
+    for (at, line) in feet.iter().enumerate() {
+        put(buf, inner, from + at, line);
+    }
+}
+
+fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String, Tone) {
+    let glyphs = &model.skin.glyphs;
+    let (Some(id), Some(far)) = (node.id, other.id) else { return ("?".into(), Tone::Dim) };
+    if id == far {
+        return (glyphs.own.into(), Tone::Dim);
+    }
+    let down = (glyphs.down.to_owned(), Tone::Bad);
+    let Some(peer) = node.word().filter(|_| node.live()).and_then(|s| s.peer(far)) else {
+        return if picture.up(id) { ("?".into(), Tone::Dim) } else { down };
+    };
+    match (peer.link, peer.heard_ms) {
+        (Link::Cut, _) => (glyphs.cut.into(), Tone::Bad),
+        (Link::Down, _) => down,
+        (Link::Up | Link::Unknown, Some(ms)) if ms <= SLOW_MS => (ms.to_string(), Tone::Plain),
+        (Link::Up | Link::Unknown, heard) => {
+            let leads =
+                |n: &Node| picture.leader.and_then(|slot| model.node(slot)?.id).is_some_and(|id| n.id == Some(id));
+            match heard {
+                Some(ms) if leads(node) || leads(other) => (format!("!{}", span_ms(ms)), Tone::Warn),
+                Some(_) | None => ("idle".into(), Tone::Dim),
+            }
+        }
+    }
+}
+
+fn feet(model: &Model) -> Vec<Line<'static>> {
+    let glyphs = &model.skin.glyphs;
+    let legend = format!(" {} cut   {} down   ! slow   ? not known", glyphs.cut, glyphs.down);
+    let dropped = model.nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.dropped));
+    let tone = if dropped > 0 { Tone::Warn } else { Tone::Dim };
+    vec![
+        Line::from(span(&model.skin, Tone::Dim, legend)),
+        Line::from(span(&model.skin, tone, format!(" {dropped} events dropped on the way here"))),
+    ]
+}

@@ -1,0 +1,161 @@
+//! The drawing: a function of the model, and of nothing else.
+//!
+//! The text of a cell carries the fact; its colour only repeats it. Every pane takes the area it is given, however small:
+//! all areas are cut to the screen's, and nothing is drawn outside of them.
+
+mod confirm;
+mod events;
+mod footer;
+mod header;
+mod help;
+mod links;
+mod logs;
+mod nodes;
+mod small;
+mod submit;
+
+use ratatui::{
+    Frame,
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::{Block, Clear, Widget as _},
+};
+
+use super::{
+    model::{Dialog, Model, Pane},
+    picture::Picture,
+    theme::{Skin, Tone},
+};
+
+/// Below this only the essentials are said.
+const WIDTH_MIN: u16 = 60;
+const HEIGHT_MIN: u16 = 16;
+
+/// From this width on, links and events stand side by side.
+const WIDTH_WIDE: u16 = 110;
+
+/// Draws everything.
+pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let buf = frame.buffer_mut();
+    if area.is_empty() {
+        return;
+    }
+    let picture = Picture::of(model);
+    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
+        small::draw(model, &picture, area, buf);
+        return;
+    }
+    let [top, body, toast, bottom] = rows(area, [1, area.height - 3, 1, 1]);
+    header::draw(model, &picture, top, buf);
+    panes(model, &picture, body, buf);
+    footer::toast(model, toast, buf);
+    footer::keys(model, bottom, buf);
+    match &model.dialog {
+        Some(Dialog::Help(from)) => help::draw(model, *from, body, buf),
+        Some(Dialog::Confirm(confirm)) => confirm::draw(model, confirm, body, buf),
+        Some(Dialog::Submit(form)) => submit::draw(model, form, body, buf),
+        None => {}
+    }
+}
+
+fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
+    if model.zoom {
+        pane(model.focus, model, picture, body, buf);
+        return;
+    }
+    let count = u16::try_from(model.nodes.len()).unwrap_or(u16::MAX / 2);
+    let nodes = (count + 3).min(body.height * 2 / 5).max(5);
+    let rest = body.height - nodes;
+    let ruler = u16::from(body.height >= 26);
+    let logs = (count + 2 + ruler).min(rest / 2 + 1);
+    // Too low for both: the focused one of the two.
+    let logs = match (rest >= logs + 5, model.focus) {
+        (true, _) => logs,
+        (false, Pane::Logs) => rest,
+        (false, Pane::Nodes | Pane::Links | Pane::Events) => 0,
+    };
+    let [top, middle, lower] = rows(body, [nodes, logs, rest - logs]);
+    pane(Pane::Nodes, model, picture, top, buf);
+    pane(Pane::Logs, model, picture, middle, buf);
+    if body.width >= WIDTH_WIDE {
+        let wide = links::width(model).min(body.width / 2);
+        let left = Rect { width: wide, ..lower };
+        let right = Rect { x: lower.x + wide, width: lower.width - wide, ..lower };
+        pane(Pane::Links, model, picture, left, buf);
+        pane(Pane::Events, model, picture, right, buf);
+    } else {
+        let which = if model.focus == Pane::Links { Pane::Links } else { Pane::Events };
+        pane(which, model, picture, lower, buf);
+    }
+}
+
+fn pane(which: Pane, model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
+    match which {
+        Pane::Nodes => nodes::draw(model, picture, area, buf),
+        Pane::Logs => logs::draw(model, picture, area, buf),
+        Pane::Links => links::draw(model, picture, area, buf),
+        Pane::Events => events::draw(model, area, buf),
+    }
+}
+
+/// Cuts an area into rows of these heights, from the top.
+fn rows<const N: usize>(area: Rect, heights: [u16; N]) -> [Rect; N] {
+    let mut y = area.y;
+    heights.map(|height| {
+        let row = Rect { y, height, ..area }.intersection(area);
+        y = y.saturating_add(height);
+        row
+    })
+}
+
+/// Puts a line into a row of an area, if it is there.
+fn put(buf: &mut Buffer, area: Rect, row: usize, line: &Line<'_>) {
+    let area = area.intersection(buf.area);
+    if let Ok(row) = u16::try_from(row)
+        && row < area.height
+    {
+        buf.set_line(area.x, area.y + row, line, area.width);
+    }
+}
+
+/// Draws the frame of a pane and gives back what is inside.
+fn framed(model: &Model, which: Pane, right: Vec<Span<'_>>, area: Rect, buf: &mut Buffer) -> Rect {
+    let tone = if model.focus == which { Tone::Focus } else { Tone::Dim };
+    let title = if model.focus == which { Tone::Focus } else { Tone::Title };
+    let title = Line::from(vec![Span::raw(" "), span(&model.skin, title, which.title()), Span::raw(" ")]);
+    let room = usize::from(area.width).saturating_sub(title.width() + 4);
+    let mut block =
+        Block::bordered().border_set(model.skin.glyphs.border).border_style(model.skin.style(tone)).title(title);
+    let right = Line::from(right);
+    if right.width() > 0 && right.width() <= room {
+        block = block.title(right.right_aligned());
+    }
+    let inner = block.inner(area);
+    block.render(area, buf);
+    inner
+}
+
+/// Draws an empty box in the middle, over what is there, and gives back what is inside.
+fn popup(model: &Model, title: &str, width: u16, height: u16, area: Rect, buf: &mut Buffer) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let area = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    Clear.render(area, buf);
+    let block = Block::bordered()
+        .border_set(model.skin.glyphs.border)
+        .border_style(model.skin.style(Tone::Focus))
+        .title(Line::from(span(&model.skin, Tone::Focus, format!(" {title} "))));
+    let inner = block.inner(area);
+    block.render(area, buf);
+    Rect { x: inner.x + 1.min(inner.width), width: inner.width.saturating_sub(2), ..inner }
+}
+
+fn span<'a>(skin: &Skin, tone: Tone, text: impl Into<std::borrow::Cow<'a, str>>) -> Span<'a> {
+    Span::styled(text, skin.style(tone))
+}
+
+/// The first of `rows` rows to show so that the one under the cursor is among them.
+fn window(count: usize, rows: usize, cursor: usize) -> usize {
+    cursor.saturating_sub(rows / 2).min(count.saturating_sub(rows))
+}
