@@ -31,7 +31,7 @@ use tracing::info;
 
 use crate::{
     observe::{Observer, to_wire, wall_ms},
-    replica::{Applied, Effects, Event, Input, Refused, Replica, Ticket},
+    replica::{Applied, Effects, Input, Refused, Replica, Ticket},
     storage::{LogStore, StateStore, StorageError},
     transport::Outbox,
 };
@@ -334,7 +334,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effects: Effects) {
-        let Effects { write, send, replies, events } = effects;
+        let Effects { write, send, replies, events, work } = effects;
         self.gathered.extend(write);
         self.outbox.send(send);
         for (ticket, reply) in replies {
@@ -342,10 +342,9 @@ impl Driver {
                 let _ = caller.send(reply); // The caller may have given up.
             }
         }
-        let moved = events.iter().any(|event| matches!(event, Event::Jobs { .. }));
-        let group = self.replica.group();
-        self.observer.record(events.into_iter().map(|event| to_wire(group, event)));
-        self.work += u64::from(moved);
+        let (group, tick_ms) = (self.replica.group(), self.tick.as_millis());
+        self.observer.record(events.into_iter().map(|event| to_wire(group, tick_ms, event)));
+        self.work += u64::from(work);
         let raft = self.replica.raft();
         let role = raft.role();
         if std::mem::replace(&mut self.known_role, role) != role {

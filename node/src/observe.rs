@@ -138,11 +138,11 @@ impl Observer {
     }
 }
 
-/// An event of the replica as the wire has it.
+/// An event of the replica as the wire has it; the core counts in ticks of `tick_ms`.
 #[must_use]
-pub fn to_wire(group: GroupId, event: Event) -> wire::Observation {
+pub fn to_wire(group: GroupId, tick_ms: u128, event: Event) -> wire::Observation {
     match event {
-        Event::Core(observed) => core_to_wire(group, observed),
+        Event::Core(observed) => core_to_wire(group, tick_ms, observed),
         Event::Jobs { term, index, what } => wire::Observation {
             group: group.0,
             term: term.0,
@@ -165,18 +165,18 @@ pub fn role_to_wire(role: RoleKind) -> wire::Role {
     }
 }
 
-fn core_to_wire(group: GroupId, observed: Observed) -> wire::Observation {
+fn core_to_wire(group: GroupId, tick_ms: u128, observed: Observed) -> wire::Observation {
     let mut out = wire::Observation { group: group.0, term: observed.term.0, ..Default::default() };
     let mut kind = |kind: ObservationKind| out.kind = kind.into();
     match observed.what {
         Observation::Became { role, cause } => {
             kind(ObservationKind::Role);
             out.role = role_to_wire(role).into();
-            caused_by(&mut out, cause);
+            caused_by(&mut out, tick_ms, cause);
         }
         Observation::TermRaised { cause } => {
             kind(ObservationKind::Term);
-            caused_by(&mut out, cause);
+            caused_by(&mut out, tick_ms, cause);
         }
         Observation::LeaderFound { leader, message } => {
             kind(ObservationKind::Leader);
@@ -213,7 +213,7 @@ fn core_to_wire(group: GroupId, observed: Observed) -> wire::Observation {
             kind(ObservationKind::Progress);
             out.peer = peer.0;
             out.granted = !probing;
-            caused_by(&mut out, cause);
+            caused_by(&mut out, tick_ms, cause);
             out.peer = peer.0;
         }
     }
@@ -229,9 +229,9 @@ fn refusal_words(refusal: VoteRefusal, asked: raftdeck_raft::Term) -> String {
     }
 }
 
-fn caused_by(out: &mut wire::Observation, cause: Cause) {
+fn caused_by(out: &mut wire::Observation, tick_ms: u128, cause: Cause) {
     out.cause = match cause {
-        Cause::ElectionTimeout { ticks } => format!("heard no leader for {ticks} ticks"),
+        Cause::ElectionTimeout { ticks } => format!("heard no leader for {} ms", u128::from(ticks) * tick_ms),
         Cause::PreVoteWon { votes } => format!("{votes} would vote for it"),
         Cause::ElectionWon { votes } => format!("{votes} votes"),
         Cause::CampaignLost => "too many refused".into(),

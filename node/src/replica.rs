@@ -113,6 +113,8 @@ pub struct Effects {
     pub replies: Vec<(Ticket, Result<Applied, Refused>)>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// A claim that got nothing may get something now.
+    pub work: bool,
 }
 
 /// A caller that waits for an entry to be applied.
@@ -120,6 +122,16 @@ pub struct Effects {
 struct Waiting {
     term: Term,
     ticket: Ticket,
+}
+
+/// An entry to be.
+#[derive(Clone, Debug)]
+struct Proposal {
+    command: Bytes,
+    ticket: Option<Ticket>,
+    is_tick: bool,
+    /// Of a claim: jobs that it asks for.
+    may_take: u64,
 }
 
 /// Messages that wait for the disk.
@@ -142,6 +154,8 @@ pub struct Replica {
     stamp_ms: u64,
     /// A tick entry of this leader that is not applied yet.
     tick_under_way: Option<Index>,
+    /// Jobs that claims under way may take, by their entries.
+    promised: BTreeMap<Index, u64>,
 }
 
 impl Replica {
@@ -159,6 +173,7 @@ impl Replica {
             durable: WriteSeq(0),
             stamp_ms: 0,
             tick_under_way: None,
+            promised: BTreeMap::new(),
         }
     }
 
@@ -167,12 +182,14 @@ impl Replica {
     /// `now_ms` is this node's wall clock; it matters only on a leader, and only until it is stamped into an entry.
     pub fn handle(&mut self, now_ms: u64, inputs: impl IntoIterator<Item = Input>) -> Effects {
         let mut effects = Effects::default();
-        let (mut tickets, mut commands) = (Vec::new(), Vec::new());
+        let mut proposals = Vec::new();
         for input in inputs {
             match input {
                 Input::Tick => {
                     self.raft.tick();
-                    commands.extend(self.due_tick(now_ms));
+                    if self.time_matters(now_ms, &proposals) {
+                        proposals.push(self.proposal(now_ms, None, Op::Tick));
+                    }
                 }
                 Input::Message(envelope) => self.raft.receive(envelope),
                 Input::Persisted(seq) => {
@@ -180,77 +197,80 @@ impl Replica {
                     self.raft.persisted(seq);
                 }
                 Input::LinkLost(peer) => self.raft.link_lost(peer),
-                Input::Request(ticket, op) => match self.answer_without_log(&op) {
+                Input::Request(ticket, op) => match self.answer_without_log(&op, &proposals) {
                     Some(reply) => effects.replies.push((ticket, reply)),
-                    None => {
-                        tickets.push((commands.len(), ticket));
-                        commands.push(self.stamped(now_ms, op));
-                    }
+                    None => proposals.push(self.proposal(now_ms, Some(ticket), op)),
                 },
             }
         }
-        self.propose(tickets, commands, &mut effects);
+        self.propose(proposals, &mut effects);
         self.carry_out(&mut effects);
         effects
     }
 
     /// What needs no entry: a claim that would get nothing (it would change nothing on any node), and a submit for which
     /// there is no room.
-    fn answer_without_log(&self, op: &Op) -> Option<Result<Applied, Refused>> {
+    fn answer_without_log(&self, op: &Op, proposals: &[Proposal]) -> Option<Result<Applied, Refused>> {
         if self.raft.role() != RoleKind::Leader {
             return None;
         }
         match op {
-            Op::Claim { queues, handlers, .. } if !self.machine.claimable(queues, handlers) => {
-                Some(Ok(Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) }))
+            Op::Claim { queues, handlers, .. } => {
+                let nothing = Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) };
+                (self.all_promised(proposals) || !self.machine.claimable(queues, handlers)).then_some(Ok(nothing))
             }
             Op::Submit { .. } => {
                 let (live, bytes) = (self.machine.live_count(), self.machine.live_payload_bytes());
                 (live >= LIVE_JOBS_MAX || bytes >= LIVE_BYTES_MAX).then_some(Err(Refused::Full { live, bytes }))
             }
-            Op::Claim { .. }
-            | Op::Heartbeat { .. }
-            | Op::Ack { .. }
-            | Op::Fail { .. }
-            | Op::Cancel { .. }
-            | Op::Tick => None,
+            Op::Heartbeat { .. } | Op::Ack { .. } | Op::Fail { .. } | Op::Cancel { .. } | Op::Tick => None,
         }
     }
 
-    /// An entry that lets time pass for the jobs, when there is one for whom it matters.
-    fn due_tick(&mut self, now_ms: u64) -> Option<Bytes> {
-        if self.raft.role() != RoleKind::Leader || self.tick_under_way.is_some() {
-            return None;
-        }
-        let due_ms = self.machine.next_due_ms()?;
-        if due_ms > now_ms.max(self.machine.now_ms()) {
-            return None;
-        }
-        self.tick_under_way = Some(self.raft.log().last().0.next());
-        Some(self.stamped(now_ms, Op::Tick))
+    /// Whether the claims under way may take every available job: one more would most likely get nothing, and every
+    /// idle worker of the cluster asks when a single job comes. It is told to ask again when those are applied.
+    fn all_promised(&self, proposals: &[Proposal]) -> bool {
+        let under_way = self.promised.values().chain(proposals.iter().map(|p| &p.may_take)).sum::<u64>();
+        under_way > 0 && under_way >= self.machine.queues().map(|(_, counts)| counts.available).sum()
     }
 
-    fn stamped(&mut self, now_ms: u64, op: Op) -> Bytes {
+    /// Whether there is a job for which time has come, and no entry under way that says so.
+    fn time_matters(&self, now_ms: u64, proposals: &[Proposal]) -> bool {
+        self.raft.role() == RoleKind::Leader
+            && self.tick_under_way.is_none()
+            && !proposals.iter().any(|p| p.is_tick)
+            && self.machine.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms.max(self.machine.now_ms()))
+    }
+
+    fn proposal(&mut self, now_ms: u64, ticket: Option<Ticket>, op: Op) -> Proposal {
         self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
-        Command { stamp_ms: self.stamp_ms, op }.encode()
+        let is_tick = op == Op::Tick;
+        let may_take = if let Op::Claim { max_jobs, .. } = op { max_jobs.into() } else { 0 };
+        Proposal { command: Command { stamp_ms: self.stamp_ms, op }.encode(), ticket, is_tick, may_take }
     }
 
-    fn propose(&mut self, tickets: Vec<(usize, Ticket)>, commands: Vec<Bytes>, effects: &mut Effects) {
-        if commands.is_empty() {
+    fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Effects) {
+        if proposals.is_empty() {
             return;
         }
-        let refused = match self.raft.propose(commands) {
+        let refused = match self.raft.propose(proposals.iter().map(|p| p.command.clone()).collect()) {
             Ok((term, first)) => {
-                for (place, ticket) in tickets {
-                    self.waiting.insert(Index(first.0 + place as u64), Waiting { term, ticket });
+                for (index, proposal) in (first.0..).map(Index).zip(proposals) {
+                    self.waiting.extend(proposal.ticket.map(|ticket| (index, Waiting { term, ticket })));
+                    if proposal.is_tick {
+                        self.tick_under_way = Some(index);
+                    }
+                    if proposal.may_take > 0 {
+                        self.promised.insert(index, proposal.may_take);
+                    }
                 }
                 return;
             }
             Err(ProposeError::NotLeader { leader }) => Refused::NotLeader { leader },
             Err(ProposeError::TooManyUncommitted { limit_bytes }) => Refused::Overloaded { limit_bytes },
         };
-        self.tick_under_way = None;
-        effects.replies.extend(tickets.into_iter().map(|(_, ticket)| (ticket, Err(refused.clone()))));
+        let tickets = proposals.into_iter().filter_map(|p| p.ticket);
+        effects.replies.extend(tickets.map(|ticket| (ticket, Err(refused.clone()))));
     }
 
     /// Takes the core's output: applies, and releases messages that waited for the disk.
@@ -270,6 +290,7 @@ impl Replica {
         }
         if self.raft.role() != RoleKind::Leader {
             self.tick_under_way = None;
+            self.promised.clear();
         }
     }
 
@@ -278,6 +299,7 @@ impl Replica {
         if self.tick_under_way == Some(index) {
             self.tick_under_way = None;
         }
+        self.promised.remove(&index);
         let reply = match &entry.kind {
             EntryKind::Noop => {
                 self.machine.apply_nothing(index.0);
@@ -288,6 +310,7 @@ impl Replica {
                 let command = Command::decode(bytes)
                     .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
                 let reply = self.machine.apply(index.0, &command);
+                effects.work |= !matches!(command.op, Op::Heartbeat { .. });
                 if let Some(what) = tell(&command.op, &reply) {
                     effects.events.push(Event::Jobs { term: self.raft.term(), index, what });
                 }

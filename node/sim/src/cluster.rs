@@ -353,7 +353,7 @@ impl Cluster {
     fn handle(&mut self, id: NodeId, input: Input) -> Result<(), Violation> {
         let wall_ms = EPOCH_MS + self.now_us / 1000;
         let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return Ok(()) };
-        let Effects { write, send, replies, events } = up.replica.handle(wall_ms, [input]);
+        let Effects { write, send, replies, events, work: _ } = up.replica.handle(wall_ms, [input]);
         up.gathered.extend(write);
         for (ticket, _) in &replies {
             up.tickets.remove(ticket);

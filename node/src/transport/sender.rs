@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use raftdeck_shared::{
-    client::channel,
+    client::{channel, words},
     cluster::NodeEntry,
     wire::{self, peer_client::PeerClient, peer_frame::Frame},
 };
@@ -73,9 +73,8 @@ async fn connect(me: &Me, peer: &NodeEntry) -> Result<Open, String> {
     };
     frames.try_send(frame(Frame::Hello(hello))).map_err(|e| e.to_string())?;
     let opening = async {
-        let mut answers =
-            client.exchange(ReceiverStream::new(outgoing)).await.map_err(|s| s.message().to_owned())?.into_inner();
-        let reply = answers.message().await.map_err(|s| s.message().to_owned())?;
+        let mut answers = client.exchange(ReceiverStream::new(outgoing)).await.map_err(|s| words(&s))?.into_inner();
+        let reply = answers.message().await.map_err(|s| words(&s))?;
         let reply = reply.ok_or("it closed the stream at once")?;
         if reply.node == peer.id.0 { Ok((frames, answers)) } else { Err(format!("node {} answers there", reply.node)) }
     };
@@ -102,10 +101,10 @@ async fn pump(
                 let batch = wire::MessageBatch { messages, at_ms: now.at_ms, logical: now.logical };
                 tokio::select! {
                     sent = frames.send(frame(Frame::Batch(batch))) => if sent.is_err() { return "the stream ended".into() },
-                    end = answers.message() => return ending(end),
+                    end = answers.message() => return ending(&end),
                 }
             }
-            end = answers.message() => return ending(end),
+            end = answers.message() => return ending(&end),
         }
     }
 }
@@ -133,10 +132,10 @@ fn frame(frame: Frame) -> wire::PeerFrame {
     wire::PeerFrame { frame: Some(frame) }
 }
 
-fn ending(end: Result<Option<wire::HelloReply>, tonic::Status>) -> String {
+fn ending(end: &Result<Option<wire::HelloReply>, tonic::Status>) -> String {
     match end {
         Ok(_) => "the peer closed the stream".into(),
-        Err(status) => status.message().lines().next().unwrap_or("the connection broke").to_owned(),
+        Err(_) => "the connection broke".into(),
     }
 }
 
