@@ -69,6 +69,8 @@ pub struct Pulse {
     pub leads: bool,
     /// Who leads, as far as this node knows.
     pub leader: Option<NodeId>,
+    /// This node hears its leader, or as leader a majority: what it has applied is not far behind.
+    pub in_touch: bool,
     /// Changes whenever jobs may have become available.
     pub work: u64,
 }
@@ -354,6 +356,7 @@ impl Driver {
             applied: self.replica.machine().applied(),
             leads: role == RoleKind::Leader,
             leader: raft.leader(),
+            in_touch: raft.in_touch(),
             work: self.work,
         };
         self.inbox.pulse.send_if_modified(|known| std::mem::replace(known, pulse) != pulse);

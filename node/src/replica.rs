@@ -64,6 +64,9 @@ pub enum Refused {
         /// If it is known.
         leader: Option<NodeId>,
     },
+    /// This leader does not hear a majority: another may lead by now.
+    #[error("this leader does not hear a majority of the nodes")]
+    NoMajority,
     /// Too much waits for a majority.
     #[error("more than {limit_bytes} bytes of entries wait to be committed")]
     Overloaded {
@@ -208,11 +211,15 @@ impl Replica {
         effects
     }
 
-    /// What needs no entry: a claim that would get nothing (it would change nothing on any node), and a submit for which
-    /// there is no room.
+    /// What needs no entry: a claim that would get nothing (it would change nothing on any node), a submit for which there
+    /// is no room, and anything asked of a leader that is most likely alone: a worker that is told "nothing to do" by a
+    /// deposed leader would ask it again for ever.
     fn answer_without_log(&self, op: &Op, proposals: &[Proposal]) -> Option<Result<Applied, Refused>> {
         if self.raft.role() != RoleKind::Leader {
             return None;
+        }
+        if !self.raft.in_touch() {
+            return Some(Err(Refused::NoMajority));
         }
         match op {
             Op::Claim { queues, handlers, .. } => {

@@ -45,8 +45,8 @@
 //! # CAVEATS
 //!
 //! The set of voters is fixed. The log is held in memory whole and is not compacted, so a follower can always be caught
-//! up from it. A leader that is cut off from its peers goes on believing that it leads until it hears of a higher term;
-//! it cannot commit, but it does not yet know that it cannot. There are no linearizable reads without a log entry.
+//! up from it. A leader that is cut off from its peers stays in office until it hears of a higher term; it
+//! cannot commit, and [`Raft::in_touch`] tells that it should not be asked. There are no linearizable reads without a log entry.
 
 mod election;
 mod ids;

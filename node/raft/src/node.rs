@@ -12,6 +12,7 @@ use crate::{
     Body, Cause, Entry, EntryKind, Envelope, HardState, Index, Log, NodeId, Observation, Observed, Output, Term, Write,
     WriteSeq,
     progress::{Progress, Window},
+    quorum::majority,
     random::Random,
 };
 
@@ -250,6 +251,11 @@ impl Raft {
         if term > self.term && self.raises_term(from, &body) {
             self.raise_term(term, Cause::HigherTerm { from, message: id });
         }
+        if let Role::Leader { followers, .. } = &mut self.role
+            && let Some(progress) = followers.get_mut(&from).filter(|_| term == self.term)
+        {
+            progress.heard(self.now);
+        }
         match body {
             Body::RequestVote { pre, last } => self.handle_request_vote(from, id, term, pre, last),
             Body::Vote { pre, asked, refused } => self.handle_vote(from, id, pre, asked, refused),
@@ -379,6 +385,21 @@ impl Raft {
     #[must_use]
     pub fn commit(&self) -> Index {
         self.commit
+    }
+
+    /// Whether this node has heard its leader, or as leader a majority with itself, within the longest election timeout.
+    /// One that has not may have been left behind: what it believes is no ground for an answer.
+    #[must_use]
+    pub fn in_touch(&self) -> bool {
+        let recent = |at: u64| self.now - at <= u64::from(self.config.election_ticks_max);
+        match &self.role {
+            Role::Leader { followers, .. } => {
+                let heard = followers.values().filter(|p| recent(p.heard_at())).count();
+                heard + 1 >= majority(self.config.voters.len())
+            }
+            Role::Follower { leader } => leader.is_some() && self.leader_heard_at.is_some_and(recent),
+            Role::PreCandidate { .. } | Role::Candidate { .. } => false,
+        }
     }
 
     /// What this leader knows of its followers; empty on others.

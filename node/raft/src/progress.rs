@@ -46,6 +46,8 @@ pub(crate) struct Window {
 pub(crate) struct Progress {
     matched: Index,
     next: Index,
+    /// When anything of it came last; when the leader took office, before the first.
+    heard_at: u64,
     /// The follower has been told, if the message arrives, that so much is committed.
     told: Index,
     mode: Mode,
@@ -53,13 +55,28 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Of a follower of whom nothing is known: it may well have the whole log.
-    pub(crate) fn new(last: Index) -> Progress {
-        Progress { matched: Index(0), next: last.next(), told: Index(0), mode: Mode::Probing { asked_at: None } }
+    pub(crate) fn new(last: Index, now: u64) -> Progress {
+        Progress {
+            matched: Index(0),
+            next: last.next(),
+            heard_at: now,
+            told: Index(0),
+            mode: Mode::Probing { asked_at: None },
+        }
     }
 
     /// The logs agree up to here, and the follower has it on disk.
     pub(crate) fn matched(&self) -> Index {
         self.matched
+    }
+
+    /// Something of it came.
+    pub(crate) fn heard(&mut self, now: u64) {
+        self.heard_at = now;
+    }
+
+    pub(crate) fn heard_at(&self) -> u64 {
+        self.heard_at
     }
 
     /// How much of what is committed may be told to this follower.
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_probe_waits_for_its_answer_and_the_window_for_room() {
-        let mut p = Progress::new(Index(5));
+        let mut p = Progress::new(Index(5), 0);
         assert!(p.may_send(Index(5), LIMIT), "a probe may be empty");
         p.sent(Index(5), 0, 1);
         assert!(!p.may_send(Index(9), LIMIT));
@@ -192,7 +209,7 @@ mod tests {
     /// canonical/raft and CCF had it: a refusal that comes late must not lower what the follower is known to have.
     #[test]
     fn a_late_refusal_changes_nothing() {
-        let mut p = Progress::new(Index(9));
+        let mut p = Progress::new(Index(9), 0);
         p.sent(Index(9), 0, 1);
         assert!(p.refused(Index(9), Index(4)));
         assert_eq!(p.next(), Index(5));
@@ -204,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_refusal_always_moves_the_probe_back() {
-        let mut p = Progress::new(Index(9));
+        let mut p = Progress::new(Index(9), 0);
         p.sent(Index(9), 0, 1);
         assert!(p.refused(Index(9), Index(9)), "a hint that would not move is not believed");
         assert_eq!(p.next(), Index(9));

@@ -22,7 +22,8 @@ impl Raft {
     pub(crate) fn become_leader(&mut self, votes: usize) {
         assert_eq!(self.voted_for, Some(self.config.id), "a leader that did not vote for itself");
         let last = self.log.last().0;
-        let followers: BTreeMap<_, _> = self.peers().into_iter().map(|peer| (peer, Progress::new(last))).collect();
+        let followers: BTreeMap<_, _> =
+            self.peers().into_iter().map(|peer| (peer, Progress::new(last, self.now))).collect();
         let uncommitted_bytes = self.log.range(self.commit.next(), last).iter().map(Entry::weight_bytes).sum();
         self.role = Role::Leader { followers, uncommitted_bytes };
         self.heartbeat_at = self.now;

@@ -26,7 +26,7 @@ use crate::{
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
 /// A read waits so long for the index it wants.
-const READ_MAX: Duration = Duration::from_secs(2);
+const READ_MAX: Duration = Duration::from_millis(1500);
 
 const LIST_DEFAULT: u32 = 50;
 const LIST_MAX: u32 = 1000;
@@ -56,6 +56,7 @@ impl JobsService {
     fn refusal(&self, error: &RequestError) -> Status {
         match error {
             RequestError::Refused(Refused::NotLeader { leader }) => self.not_leader(*leader),
+            RequestError::Refused(Refused::NoMajority) => Status::failed_precondition(error.to_string()),
             RequestError::Refused(Refused::Superseded) => Status::aborted(error.to_string()),
             RequestError::Refused(Refused::Overloaded { .. } | Refused::Full { .. }) | RequestError::QueueFull => {
                 Status::resource_exhausted(error.to_string())
@@ -100,13 +101,18 @@ impl JobsService {
         }
     }
 
-    /// Waits until `min_index` is applied here.
-    async fn applied(&self, min_index: u64) -> Result<(), Status> {
+    /// Waits until `min_index` is applied here, and this node is in touch with the others: one that was left behind would
+    /// tell of a past that its caller has already left.
+    async fn readable(&self, min_index: u64) -> Result<(), Status> {
         let mut pulse = self.view.handle.pulse();
-        match timeout(READ_MAX, pulse.wait_for(|p| p.applied >= min_index)).await {
-            Ok(Ok(_)) => Ok(()),
+        let waited = timeout(READ_MAX, pulse.wait_for(|p| p.applied >= min_index && p.in_touch)).await;
+        match waited.map(|ready| ready.map(|_| ())) {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(Status::unavailable(format!("index {min_index} is not applied on this node yet"))),
+            Err(_) => {
+                let name = self.view.cluster.name_of(self.view.node);
+                Err(Status::unavailable(format!("{name} hears no leader, or has not applied index {min_index} yet")))
+            }
         }
     }
 
@@ -229,7 +235,7 @@ impl Jobs for JobsService {
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetReply>, Status> {
         let wire::GetRequest { id, min_index } = request.into_inner();
-        self.applied(min_index).await?;
+        self.readable(min_index).await?;
         let (job, applied) = self.find(JobId(id)).await?;
         let job = job.ok_or_else(|| no_job(JobId(id)))?;
         Ok(Response::new(wire::GetReply { job: Some(job_to_wire(&job, true)), applied }))
@@ -237,7 +243,7 @@ impl Jobs for JobsService {
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Result<Response<wire::ListReply>, Status> {
         let request = request.into_inner();
-        self.applied(request.min_index).await?;
+        self.readable(request.min_index).await?;
         let limit = match request.limit {
             0 => LIST_DEFAULT,
             n if n <= LIST_MAX => n,
