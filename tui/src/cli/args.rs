@@ -1,6 +1,6 @@
 //! The words of the command line. What they mean is in the module of each verb.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
@@ -100,6 +100,27 @@ pub enum Verb {
         #[arg(long)]
         plain: bool,
     },
+    /// Simulate: play a scenario, or run seeds with random faults
+    Sim(Sim),
+}
+
+/// `sim`.
+#[derive(Debug, Args)]
+pub struct Sim {
+    /// A scenario to play; without one, seeds are run
+    pub file: Option<PathBuf>,
+    /// Seed of the scenario
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Seeds to run, both ends included
+    #[arg(long, value_name = "A..B", default_value = "1..100", value_parser = seeds)]
+    pub seeds: RangeInclusive<u64>,
+    /// Simulated seconds with faults, for each seed
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Nodes; each seed draws 1 to 7 of them unless told
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: Option<u8>,
 }
 
 /// `demo`.
@@ -220,6 +241,13 @@ pub struct Jobs {
 
 /// The longest that a node lets a fault live.
 pub const FAULT_TTL_MAX: Duration = Duration::from_secs(600);
+
+fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let range = text.split_once("..").and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    range
+        .filter(|r: &RangeInclusive<u64>| !r.is_empty())
+        .ok_or_else(|| format!("{text:?} is no range of seeds: 1..100"))
+}
 
 fn fault_ttl(text: &str) -> Result<Duration, String> {
     let ttl = values::duration(text)?;

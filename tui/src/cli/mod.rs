@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod logs;
 pub mod out;
 pub mod sides;
+pub mod sim;
 pub mod status;
 pub mod submit;
 pub mod target;
@@ -84,6 +85,7 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
         Some(Verb::Cut { sides, ttl }) => faults::cut(&target()?, sides, *ttl, out).await,
         Some(Verb::Heal { nodes }) => faults::heal(&target()?, nodes, out).await,
         Some(Verb::Watch { plain: _ }) => watch::run(&target()?, out).await,
+        Some(Verb::Sim(args)) => sim::run(args, out),
     }
 }
 
