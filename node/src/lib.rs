@@ -4,6 +4,7 @@
 //! from the inside out:
 //!
 //! - [`driver`]: the task that owns the replica, brings inputs and carries out effects;
+//! - [`handle`]: the way to it for everybody else;
 //! - [`storage`]: log, mark and tables on disk;
 //! - [`transport`]: messages between nodes;
 //! - [`observe`], [`faults`], [`status`]: what can be seen of a node, and what can be done to it on purpose;
@@ -15,6 +16,7 @@ pub mod api;
 pub mod driver;
 pub mod executor;
 pub mod faults;
+pub mod handle;
 pub mod node;
 pub mod observe;
 pub mod replica;

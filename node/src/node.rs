@@ -31,9 +31,10 @@ use tracing::{info, warn};
 
 use crate::{
     api::{self, Tables},
-    driver::{self, Disk, Driver, flatten},
+    driver::{Disk, Driver, flatten},
     executor,
     faults::Faults,
+    handle,
     observe::{Observer, wall_ms},
     replica::Replica,
     status::NodeView,
@@ -111,7 +112,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let peers: Vec<NodeId> = cluster.nodes.iter().map(|n| n.id).filter(|id| *id != node.id).collect();
     let faults = Arc::new(Faults::new(enable_faults, peers.clone(), Arc::clone(&observer)));
     let links = Arc::new(Links::new(Arc::clone(&faults), Arc::clone(&observer)));
-    let (handle, inbox) = driver::channel();
+    let (handle, inbox) = handle::channel();
     let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
     let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
     let remembered = Index(machine.applied());

@@ -10,8 +10,8 @@ use raftdeck_raft::{Index, NodeId};
 use raftdeck_shared::{cluster::ClusterFile, wire};
 
 use crate::{
-    driver::{Handle, RequestError},
     faults::Faults,
+    handle::{Handle, RequestError},
     observe::{Observer, role_to_wire, wall_ms},
     replica::Replica,
     transport::Links,

@@ -29,6 +29,7 @@
 //! | `log` | entries in memory, and how far the disk has them |
 //! | `quorum` | majorities |
 //! | `message`, `output`, `observation` | the values that go in and out |
+//! | `config` | what a node is told when it starts |
 //! | `node` | the struct itself: terms, roles, dispatch |
 //!
 //! # Laws
@@ -48,6 +49,7 @@
 //! up from it. A leader that is cut off from its peers stays in office until it hears of a higher term; it
 //! cannot commit, and [`Raft::in_touch`] tells that it should not be asked. There are no linearizable reads without a log entry.
 
+mod config;
 mod election;
 mod ids;
 mod log;
@@ -60,10 +62,11 @@ mod quorum;
 mod random;
 mod replication;
 
+pub use config::{Config, Restart};
 pub use ids::{GroupId, Index, NodeId, Term};
 pub use log::{Entry, EntryKind, Log};
 pub use message::{Append, Body, Envelope, Rejection, VoteRefusal};
-pub use node::{Config, PeerView, ProposeError, Raft, Restart, RoleKind};
+pub use node::{PeerView, ProposeError, Raft, RoleKind};
 pub use observation::{Cause, Observation, Observed};
 pub use output::{HardState, Output, Write, WriteSeq};
 pub use quorum::majority;

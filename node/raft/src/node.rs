@@ -9,82 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::{
-    Body, Cause, Entry, EntryKind, Envelope, HardState, Index, Log, NodeId, Observation, Observed, Output, Term, Write,
-    WriteSeq,
-    progress::{Progress, Window},
-    quorum::majority,
-    random::Random,
+    Body, Cause, Config, EntryKind, Envelope, HardState, Index, Log, NodeId, Observation, Observed, Output, Restart,
+    Term, Write, WriteSeq, progress::Progress, quorum::majority, random::Random,
 };
-
-/// What a node is told once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Config {
-    /// This node.
-    pub id: NodeId,
-    /// All voters, this node among them.
-    pub voters: BTreeSet<NodeId>,
-    /// A leader sends a heartbeat every so many ticks.
-    pub heartbeat_ticks: u32,
-    /// An election timeout is drawn from this many ticks ...
-    pub election_ticks_min: u32,
-    /// ... to this many.
-    pub election_ticks_max: u32,
-    /// Entries in one append.
-    pub batch_entries_max: usize,
-    /// Bytes in one append; a single larger entry goes alone.
-    pub batch_bytes_max: usize,
-    /// Appends to one follower that are not answered.
-    pub window_batches_max: usize,
-    /// Their bytes.
-    pub window_bytes_max: usize,
-    /// Bytes of entries that a leader holds uncommitted; above, it refuses proposals.
-    pub uncommitted_bytes_max: usize,
-    /// Where this node's chance starts.
-    pub seed: u64,
-}
-
-impl Config {
-    /// Usual limits for a node of this group, at 10 ms a tick.
-    #[must_use]
-    pub fn new(id: NodeId, voters: BTreeSet<NodeId>, seed: u64) -> Config {
-        Config {
-            id,
-            voters,
-            heartbeat_ticks: 5,
-            election_ticks_min: 30,
-            election_ticks_max: 60,
-            batch_entries_max: 1024,
-            batch_bytes_max: 1 << 20,
-            window_batches_max: 8,
-            window_bytes_max: 8 << 20,
-            uncommitted_bytes_max: 64 << 20,
-            seed,
-        }
-    }
-
-    pub(crate) fn window(&self) -> Window {
-        Window { batches: self.window_batches_max, bytes: self.window_bytes_max }
-    }
-
-    fn check(&self) {
-        assert!(self.voters.contains(&self.id), "{} is not among the voters", self.id);
-        assert!(self.heartbeat_ticks > 0, "a heartbeat every 0 ticks");
-        assert!(self.election_ticks_min > self.heartbeat_ticks, "followers would not wait for a heartbeat");
-        assert!(self.election_ticks_max >= self.election_ticks_min, "the election timeout is not a range");
-        assert!(self.batch_entries_max > 0 && self.window_batches_max > 0, "a limit of 0 sends nothing");
-    }
-}
-
-/// What a node finds on its disk when it starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Restart {
-    /// Term and vote.
-    pub hard: HardState,
-    /// The whole log.
-    pub entries: Vec<Entry>,
-    /// The state machine above has applied this much; so much was committed.
-    pub applied: Index,
-}
 
 /// A role without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::{driver::RequestError, faults::FaultError, observe::Page, status::NodeView, transport::entry_to_wire};
+use crate::{faults::FaultError, handle::RequestError, observe::Page, status::NodeView, transport::entry_to_wire};
 
 /// Statuses go out at most this often, and only when something changed, or to keep clocks honest, every second.
 const STATUS_EVERY: Duration = Duration::from_millis(100);

@@ -16,7 +16,8 @@ use super::{
     convert::{ack, failure, job_to_wire, lease, new_job, state_from_wire, state_to_wire},
 };
 use crate::{
-    driver::{RequestError, flatten},
+    driver::flatten,
+    handle::RequestError,
     replica::{Applied, Refused},
     status::NodeView,
     storage::{JobFilter, StorageError},

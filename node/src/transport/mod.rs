@@ -24,7 +24,7 @@ pub use receiver::serve;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::{driver::Handle, faults::Faults, observe::Observer};
+use crate::{faults::Faults, handle::Handle, observe::Observer};
 
 /// Version of the protocol between nodes.
 const PROTOCOL: u32 = 1;

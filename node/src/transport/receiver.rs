@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tracing::{debug, warn};
 
 use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec};
-use crate::{driver::Handle, observe::Moment};
+use crate::{handle::Handle, observe::Moment};
 
 #[derive(Debug)]
 struct Receiver {

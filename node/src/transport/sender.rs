@@ -16,7 +16,7 @@ use tonic::Streaming;
 use tracing::debug;
 
 use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL};
-use crate::driver::Handle;
+use crate::handle::Handle;
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
 const RETRY_MAX: Duration = Duration::from_millis(400);

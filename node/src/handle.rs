@@ -1,0 +1,145 @@
+//! The way to the replica for everybody else in the process.
+//!
+//! Peers' messages and clients' requests come over queues of their own, both bounded: a flood of requests fills its queue
+//! and is refused there, and delays no heartbeat. What others wait for (an index applied, work, a leader) is published as
+//! a [`Pulse`], so that nobody has to ask again and again.
+
+use raftdeck_jobs::Op;
+use raftdeck_raft::{Envelope, Index, NodeId};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::replica::{Applied, Refused, Replica};
+
+/// Requests that wait for the replica; more are refused.
+const REQUESTS_MAX: usize = 4096;
+
+/// Peers' messages that wait for the replica; their streams wait with them.
+const MESSAGES_MAX: usize = 1024;
+
+/// A look at the replica, and at the index up to which its tables are written.
+pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
+
+/// What a client or a service of this node wants.
+pub(crate) enum Request {
+    Do(Op, oneshot::Sender<Result<Applied, Refused>>),
+    Look(Look),
+}
+
+/// What the transport brings.
+#[derive(Debug)]
+pub(crate) enum FromPeer {
+    Message(Envelope),
+    LinkLost(NodeId),
+}
+
+/// What others wait for, as of the last round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// The newest applied index.
+    pub applied: u64,
+    /// This node leads.
+    pub leads: bool,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// This node hears its leader, or as leader a majority: what it has applied is not far behind.
+    pub in_touch: bool,
+    /// Changes whenever jobs may have become available.
+    pub work: u64,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, Error)]
+pub enum RequestError {
+    /// It was not done.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It was not even looked at.
+    #[error("more than {REQUESTS_MAX} requests wait")]
+    QueueFull,
+    /// The node stops: nobody can say.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Reaches the replica's task.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    peers: mpsc::Sender<FromPeer>,
+    pulse: watch::Receiver<Pulse>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Request::Do(op, _) => f.debug_tuple("Do").field(op).finish(),
+            Request::Look(_) => f.write_str("Look"),
+        }
+    }
+}
+
+impl Handle {
+    /// Has something done, and waits until it is applied here. Without bound: the caller has the deadline.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request(&self, op: Op) -> Result<Applied, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request::Do(op, answer)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => RequestError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Stopping,
+        })?;
+        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    }
+
+    /// Looks at the replica, and at the index up to which its tables are written.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica, Index) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        let look: Look = Box::new(move |replica, remembered| {
+            let _ = answer.send(look(replica, remembered)); // The caller may have given up.
+        });
+        self.requests.send(Request::Look(look)).await.map_err(|_| RequestError::Stopping)?;
+        answered.await.map_err(|_| RequestError::Stopping)
+    }
+
+    /// Hands over a peer's message; waits while the replica has too many.
+    pub async fn deliver(&self, message: Envelope) {
+        let _ = self.peers.send(FromPeer::Message(message)).await; // Fails only when the node stops.
+    }
+
+    /// Tells that what was on its way to a peer is lost.
+    pub async fn link_lost(&self, peer: NodeId) {
+        let _ = self.peers.send(FromPeer::LinkLost(peer)).await; // As above.
+    }
+
+    /// What others wait for.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.clone()
+    }
+}
+
+/// The other ends of a [`Handle`].
+#[derive(Debug)]
+pub struct Inbox {
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) peers: mpsc::Receiver<FromPeer>,
+    pub(crate) pulse: watch::Sender<Pulse>,
+}
+
+/// A handle, and what the driver needs to serve it.
+#[must_use]
+pub fn channel() -> (Handle, Inbox) {
+    let (requests, requests_inbox) = mpsc::channel(REQUESTS_MAX);
+    let (peers, peers_inbox) = mpsc::channel(MESSAGES_MAX);
+    let (pulse, pulse_outbox) = watch::channel(Pulse::default());
+    let handle = Handle { requests, peers, pulse: pulse_outbox };
+    (handle, Inbox { requests: requests_inbox, peers: peers_inbox, pulse })
+}
