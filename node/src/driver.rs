@@ -6,7 +6,7 @@
 //!
 //! Everything that waits is drained before the replica is asked once. While one log write is on its way to the disk,
 //! further writes gather and become one transaction: that is all there is to group commit. The state tables are written
-//! behind in the same manner, at most every [`REMEMBER_EVERY`].
+//! behind in the same manner, at most ten times a second.
 
 use std::{
     collections::HashMap,
