@@ -84,6 +84,8 @@ fn start_log(file: Option<PathBuf>) -> anyhow::Result<()> {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
     log.with_writer(writer).init();
+    // A broken law says so in the log, too, wherever the log goes.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
 }
 
