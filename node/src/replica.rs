@@ -120,13 +120,6 @@ pub struct Effects {
     pub work: bool,
 }
 
-/// A caller that waits for an entry to be applied.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    term: Term,
-    ticket: Ticket,
-}
-
 /// An entry to be.
 #[derive(Clone, Debug)]
 struct Proposal {
@@ -150,7 +143,9 @@ pub struct Replica {
     group: GroupId,
     raft: Raft,
     machine: Machine,
-    waiting: BTreeMap<Index, Waiting>,
+    /// Callers that wait for their entry to be applied. A place may have several: of a leader that lost its office and the
+    /// end of its log, and came back.
+    waiting: BTreeMap<(Index, Term), Ticket>,
     held: VecDeque<Held>,
     durable: WriteSeq,
     /// The newest stamp this leader gave.
@@ -263,7 +258,7 @@ impl Replica {
         let refused = match self.raft.propose(proposals.iter().map(|p| p.command.clone()).collect()) {
             Ok((term, first)) => {
                 for (index, proposal) in (first.0..).map(Index).zip(proposals) {
-                    self.waiting.extend(proposal.ticket.map(|ticket| (index, Waiting { term, ticket })));
+                    self.waiting.extend(proposal.ticket.map(|ticket| ((index, term), ticket)));
                     if proposal.is_tick {
                         self.tick_under_way = Some(index);
                     }
@@ -324,12 +319,15 @@ impl Replica {
                 Some(reply)
             }
         };
-        let Some(waiting) = self.waiting.remove(&index) else { return };
-        let outcome = match reply {
-            Some(reply) if waiting.term == entry.term => Ok(Applied { index, reply }),
-            Some(_) | None => Err(Refused::Superseded),
-        };
-        effects.replies.push((waiting.ticket, outcome));
+        while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= index) {
+            let ((place, term), ticket) = first.remove_entry();
+            assert_eq!(place, index, "a caller was left behind at {place}");
+            let outcome = match &reply {
+                Some(reply) if term == entry.term => Ok(Applied { index, reply: reply.clone() }),
+                Some(_) | None => Err(Refused::Superseded),
+            };
+            effects.replies.push((ticket, outcome));
+        }
     }
 
     /// What the tables do not have yet; none while there is nothing, or while this node's log could not reproduce it.
