@@ -111,8 +111,9 @@ fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
     let (mut noticed, mut harmless) = (0, 0);
     for file in ["log.db", "log.db-wal", "mark"] {
         let length = fs::metadata(dir.path().join(file)).unwrap().len();
-        // Every 211th byte (a prime, so that it walks through the structure of pages) in the large files, all of the mark.
-        let step = if file == "mark" { 1 } else { 211 };
+        // Primes, so that they walk through the structure of pages and slots. Every bit of a slot is flipped where the
+        // mark is tested alone.
+        let step = if file == "mark" { 23 } else { 331 };
         for (place, at) in (0..length).step_by(step).enumerate() {
             let copy = copy_of(&dir);
             let path = copy.path().join(file);
