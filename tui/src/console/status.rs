@@ -53,6 +53,18 @@ pub(crate) struct Jobs {
     pub(crate) discarded: u64,
 }
 
+impl Jobs {
+    /// Not running yet, or not yet again.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.available.saturating_add(self.scheduled).saturating_add(self.retryable)
+    }
+
+    /// Over for good, one way or another.
+    pub(crate) fn ended(&self) -> u64 {
+        self.completed.saturating_add(self.cancelled).saturating_add(self.discarded)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     Kill,

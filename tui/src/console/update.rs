@@ -235,6 +235,7 @@ fn observed(model: &mut Model, slot: Slot, o: &wire::Observation) {
 /// Notices when the cluster loses its leader and when it has one again: the measured effect of what happened between.
 fn leadership(model: &mut Model) {
     let picture = Picture::of(model);
+    model.pace.add(model.now.run_ms, picture.jobs.ended());
     let leads = picture.leader.and_then(|slot| model.node(slot)?.word()).map(|s| (s.id, s.term));
     match (leads, model.last_leader) {
         (Some((id, term)), before) if before != leads => {
