@@ -12,8 +12,8 @@
 //!   network. A key is drawn at once; when nothing happens and nothing ages, nothing is drawn.
 //! - A node that is down is a state to show, never a reason to stop.
 //!
-//! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture`, `quorum` and `pace`
-//! what follows from it; `events` and `story` what happened, in words; `checks` what must hold; `acts` and `dialog` what the
+//! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture`, `quorum`, `reign`
+//! and `pace` what follows from it; `events` and `story` what happened, in words; `checks` what must hold; `acts` and `dialog` what the
 //! operator does; `keys` the one key table; `net` and `hands` the network; `term`, `theme`, `text`, `field` the screen;
 //! `view` the drawing.
 
@@ -30,6 +30,7 @@ mod net;
 mod pace;
 mod picture;
 mod quorum;
+mod reign;
 mod status;
 mod story;
 mod term;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raftdeck_shared::ids::{Index, NodeId, Term};
+use raftdeck_shared::ids::{Index, NodeId};
 
 use super::{
     acts::Act,
@@ -14,6 +14,7 @@ use super::{
     field::Field,
     msg::{ActId, Slot, Time},
     pace::Pace,
+    reign::Reign,
     status::{FaultKind, Status},
     theme::{Skin, Tone},
 };
@@ -153,9 +154,7 @@ pub(crate) struct Model {
     acts: u64,
     /// Acts under way, in words.
     pub(crate) pending: BTreeMap<u64, String>,
-    /// The last leader that had a majority, and since when there is none.
-    pub(crate) last_leader: Option<(NodeId, Term)>,
-    pub(crate) leaderless: Option<Time>,
+    pub(crate) reign: Reign,
     pub(crate) pace: Pace,
 
     pub(crate) handlers: Vec<String>,
@@ -181,8 +180,7 @@ impl Model {
             toast: None,
             acts: 0,
             pending: BTreeMap::new(),
-            last_leader: None,
-            leaderless: None,
+            reign: Reign::default(),
             pace: Pace::default(),
             handlers: Vec::new(),
             read_only: false,
@@ -239,7 +237,7 @@ impl Model {
     /// Something on the screen changes without news: a countdown, an age, a toast that will go.
     pub(crate) fn ages(&self) -> bool {
         self.toast.is_some()
-            || self.leaderless.is_some()
+            || self.reign.lost.is_some()
             || self.faults() != (0, 0)
             || self.live() < self.nodes.len()
             || self.pace.jobs_per_s(self.now.run_ms) > Some(0)

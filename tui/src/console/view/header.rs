@@ -91,7 +91,7 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
             Part(0, said)
         }
         None => {
-            let since = model.leaderless.map_or(String::new(), |since| {
+            let since = model.reign.lost.map_or(String::new(), |since| {
                 format!(" for {}", span_ms(model.now.run_ms.saturating_sub(since.run_ms)))
             });
             Part(0, vec![say(Tone::Bad, format!("NO LEADER{since}")), say(Tone::Plain, format!(" {}", picture.term))])
