@@ -13,9 +13,9 @@
 //! - A node that is down is a state to show, never a reason to stop.
 //!
 //! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture`, `quorum`, `reign`
-//! and `pace` what follows from it; `events` and `story` what happened, in words; `checks` what must hold; `acts` and `dialog` what the
-//! operator does; `keys` the one key table; `net` and `hands` the network; `term`, `theme`, `text`, `field` the screen;
-//! `view` the drawing.
+//! and `pace` what follows from it; `events` and `story` what happened, in words; `votes` who votes for whom; `checks`
+//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table; `net` and `hands` the network;
+//! `term`, `theme`, `text`, `field` the screen; `view` the drawing.
 
 mod acts;
 mod checks;
@@ -40,6 +40,7 @@ mod text;
 mod theme;
 mod update;
 mod view;
+mod votes;
 
 use std::{
     io::{self, IsTerminal as _},

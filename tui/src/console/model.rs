@@ -17,6 +17,7 @@ use super::{
     reign::Reign,
     status::{FaultKind, Status},
     theme::{Skin, Tone},
+    votes::Votes,
 };
 
 /// How long a toast stays.
@@ -140,6 +141,7 @@ pub(crate) struct Model {
     pub(crate) nodes: Vec<Node>,
     pub(crate) events: Events,
     pub(crate) checks: Checks,
+    pub(crate) votes: Votes,
 
     pub(crate) focus: Pane,
     /// The focused pane has the whole screen.
@@ -171,6 +173,7 @@ impl Model {
             nodes,
             events: Events::default(),
             checks: Checks::default(),
+            votes: Votes::default(),
             focus: Pane::default(),
             zoom: false,
             cursor: 0,

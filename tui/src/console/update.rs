@@ -231,6 +231,7 @@ fn observed(model: &mut Model, slot: Slot, o: &wire::Observation) {
     }
     let told = story::tell(o, by_leader, &|id| model.name(id));
     let stamp = Stamp { at_ms: o.at_ms, logical: o.logical, node: o.node, seq: o.seq };
+    model.votes.observed(o, stamp);
     model.events.insert(stamp, told);
 }
 
