@@ -17,8 +17,9 @@ pub(crate) enum Weight {
     Commit { to: u64 },
     /// Together with its neighbours: the leader saw a job change.
     Job,
-    /// Together with those that say the same of other nodes: a cut of two sides is told by every link's both ends.
-    Echo,
+    /// Together with those that say the same of other nodes and peers: a cut of two sides is told by every link's both
+    /// ends. The name of the peer is in the text.
+    Echo { peer: String },
     /// Only when every observation is asked for.
     Detail,
 }
@@ -34,6 +35,7 @@ pub(crate) struct Told {
 /// Tells one observation. Commits and jobs are told by the leader only: what the others say of them is the same again.
 pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId) -> String) -> Told {
     use wire::ObservationKind as Kind;
+    let echo = || Weight::Echo { peer: clean(&name(NodeId(o.peer))) };
     let (tone, weight) = match o.kind() {
         Kind::Role => role(o.role()),
         Kind::Leader if o.peer == 0 => (Tone::Warn, Weight::Headline),
@@ -41,8 +43,8 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
         Kind::VoteCast if o.granted && o.pre => (Tone::Plain, Weight::Detail),
         Kind::VoteCast => (if o.granted { Tone::Good } else { Tone::Warn }, Weight::Headline),
         Kind::Truncated | Kind::Node => (Tone::Warn, Weight::Headline),
-        Kind::Link => (if o.granted { Tone::Good } else { Tone::Warn }, Weight::Echo),
-        Kind::Fault => (Tone::Bad, Weight::Echo),
+        Kind::Link => (if o.granted { Tone::Good } else { Tone::Warn }, echo()),
+        Kind::Fault => (Tone::Bad, echo()),
         Kind::Committed if by_leader => (Tone::Plain, Weight::Commit { to: o.index }),
         Kind::Job if by_leader => (Tone::Plain, Weight::Job),
         Kind::Term
