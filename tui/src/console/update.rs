@@ -223,7 +223,8 @@ fn observed(model: &mut Model, slot: Slot, o: &wire::Observation) {
         return;
     }
     node.seen_seq = o.seq;
-    let by_leader = node.word().is_some_and(|s| s.role == Role::Leader);
+    // Of its own term: one that led before and now follows may not have said so yet.
+    let by_leader = node.word().is_some_and(|s| s.role == Role::Leader && s.term == Term(o.term));
     if o.kind() == wire::ObservationKind::Role && o.role() == wire::Role::Leader {
         let name = model.name(NodeId(o.node));
         model.checks.leader(Term(o.term), NodeId(o.node), &name);

@@ -63,6 +63,22 @@ fn observations_are_taken_once_and_in_causal_order() {
 }
 
 #[test]
+fn one_that_no_longer_leads_does_not_tell_the_commits_of_its_successor() {
+    let mut desk = Desk::whole();
+    let commit = |seq, term| wire::Observation {
+        seq,
+        node: 2,
+        term,
+        index: 1843 + seq,
+        kind: wire::ObservationKind::Committed.into(),
+        ..Default::default()
+    };
+    desk.observe(commit(1, 7));
+    desk.observe(commit(2, 8));
+    assert_eq!(events(&desk), ["n2 commits 1844 in T7"], "its status still says that it leads T7");
+}
+
+#[test]
 fn a_new_boot_starts_its_sequence_over() {
     let mut desk = Desk::whole();
     let started = |seq| wire::Observation {
