@@ -116,9 +116,9 @@ mod tests {
         wire::Observation { at_ms, node, term: 7, kind: kind.into(), ..Default::default() }
     }
 
-    fn tell(votes: &mut Votes, o: wire::Observation) {
+    fn tell(votes: &mut Votes, o: &wire::Observation) {
         let at = Stamp { at_ms: o.at_ms, logical: o.logical, node: o.node, seq: o.seq };
-        votes.observed(&o, at);
+        votes.observed(o, at);
     }
 
     fn asks(at_ms: u64, node: u64, role: wire::Role) -> wire::Observation {
@@ -134,11 +134,11 @@ mod tests {
     fn answers_count_for_the_campaign_they_were_given_to_whatever_comes_first() {
         let mut votes = Votes::default();
         assert_eq!(votes.newest(), None);
-        tell(&mut votes, cast(12, 1, 2, true));
-        tell(&mut votes, cast(9, 3, 2, true));
-        tell(&mut votes, asks(10, 2, wire::Role::Candidate));
-        tell(&mut votes, asks(11, 4, wire::Role::Candidate));
-        tell(&mut votes, cast(13, 1, 4, false));
+        tell(&mut votes, &cast(12, 1, 2, true));
+        tell(&mut votes, &cast(9, 3, 2, true));
+        tell(&mut votes, &asks(10, 2, wire::Role::Candidate));
+        tell(&mut votes, &asks(11, 4, wire::Role::Candidate));
+        tell(&mut votes, &cast(13, 1, 4, false));
         let candidates = vec![NodeId(2), NodeId(4)];
         assert_eq!(votes.newest(), Some(Election { term: Term(7), pre: false, at_ms: 11, candidates }));
         let answer = |candidate, voter| votes.answer(NodeId(candidate), NodeId(voter));
@@ -152,13 +152,13 @@ mod tests {
     #[test]
     fn who_would_vote_is_no_vote() {
         let mut votes = Votes::default();
-        tell(&mut votes, asks(10, 2, wire::Role::PreCandidate));
-        tell(&mut votes, wire::Observation { pre: true, ..cast(11, 1, 2, true) });
+        tell(&mut votes, &asks(10, 2, wire::Role::PreCandidate));
+        tell(&mut votes, &wire::Observation { pre: true, ..cast(11, 1, 2, true) });
         let newest = votes.newest().unwrap();
         assert_eq!((newest.term, newest.pre), (Term(8), true));
         assert_eq!(votes.answer(NodeId(2), NodeId(1)), Some(&Answer::Granted));
-        tell(&mut votes, wire::Observation { term: 8, ..asks(11, 2, wire::Role::Candidate) });
-        tell(&mut votes, wire::Observation { pre: true, ..cast(12, 3, 2, true) });
+        tell(&mut votes, &wire::Observation { term: 8, ..asks(11, 2, wire::Role::Candidate) });
+        tell(&mut votes, &wire::Observation { pre: true, ..cast(12, 3, 2, true) });
         let newest = votes.newest().unwrap();
         assert_eq!((newest.term, newest.pre), (Term(8), false));
         assert_eq!(votes.answer(NodeId(2), NodeId(1)), None);
