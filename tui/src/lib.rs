@@ -4,6 +4,7 @@
 //! - [`console`]: the live view of a cluster, and the keys that act on it;
 //! - [`launch`]: nodes as processes of this machine: in tabs, in panes, in the background;
 //! - [`narrate`]: what a node observed, as a sentence;
+//! - [`plain`]: text of others, made safe;
 //! - [`ask`]: one question to one node, with an end.
 
 pub mod ask;
@@ -11,3 +12,4 @@ pub mod cli;
 pub mod console;
 pub mod launch;
 pub mod narrate;
+pub mod plain;

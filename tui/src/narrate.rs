@@ -1,45 +1,86 @@
-//! What a node observed, as a sentence for people.
+//! What a node observed, as a sentence for people: the one telling that `watch`, `demo` and the console share.
 //!
-//! Laws: the sentence says what happened and why, in the words of Raft; it is one line whatever the wire brought
-//! (control characters never reach a terminal); and a kind this program does not know yet is still told, by its number.
+//! Laws: the sentence says what happened and why, in the words of Raft; the node that says it is left out, for the
+//! reader to put in front (`n3 LEADS T2: 3 votes`); it is safe to print whatever the wire brought; and a kind this
+//! program does not know yet is still told, by its number.
 
 use raftdeck_shared::{
-    ids::{Index, NodeId, Term},
+    ids::{NodeId, Term},
     wire::{Observation, ObservationKind, Role},
 };
+
+use crate::plain::plain;
 
 /// The observation in plain words, with its cause. `name` gives the name of a node by its number.
 #[must_use]
 pub fn sentence(obs: &Observation, name: &dyn Fn(u64) -> String) -> String {
+    let cause = plain(&obs.cause);
+    let cause = cause.trim();
     let Ok(kind) = ObservationKind::try_from(obs.kind) else {
-        return with_cause(format!("observation of kind {}", obs.kind), &obs.cause);
+        return with_cause(format!("saw something of kind {}", obs.kind), cause);
     };
     let term = Term(obs.term);
-    let vote = if obs.pre { "pre-vote" } else { "vote" };
+    let peer = || if obs.peer == 0 { "nobody".to_owned() } else { name(obs.peer) };
     let said = match kind {
-        ObservationKind::Unspecified => "something happened".to_owned(),
-        ObservationKind::Role => format!("is now {} in {term}", role(obs.role)),
-        ObservationKind::Term => format!("moved to {term}"),
+        ObservationKind::Unspecified => "saw something".to_owned(),
+        ObservationKind::Role => became(obs.role(), term),
+        ObservationKind::Term => format!("is in {term}"),
         ObservationKind::Leader if obs.peer == 0 => format!("knows no leader in {term}"),
-        ObservationKind::Leader => format!("follows {} as leader of {term}", name(obs.peer)),
-        ObservationKind::VoteCast if obs.granted => format!("gave its {vote} to {}", name(obs.peer)),
-        ObservationKind::VoteCast => format!("refused its {vote} to {}", name(obs.peer)),
-        ObservationKind::VoteReceived if obs.granted => format!("got the {vote} of {} in {term}", name(obs.peer)),
-        ObservationKind::VoteReceived => format!("was refused the {vote} of {} in {term}", name(obs.peer)),
-        ObservationKind::Appended => format!("appended {} of {term}", entries(obs.index, obs.last_index)),
-        ObservationKind::Truncated => format!("dropped its log from entry {} on", Index(obs.index)),
-        ObservationKind::Committed => format!("committed up to entry {}", Index(obs.index)),
-        ObservationKind::Progress if obs.granted => format!("replicates to {}", name(obs.peer)),
-        ObservationKind::Progress => format!("looks where the log of {} agrees with its own", name(obs.peer)),
-        ObservationKind::Link if obs.granted => format!("opened its link to {}", name(obs.peer)),
-        ObservationKind::Link => format!("lost its link to {}", name(obs.peer)),
+        ObservationKind::Leader => format!("follows {} in {term}", peer()),
+        ObservationKind::VoteCast => return vote_cast(obs, &peer(), term, cause),
+        ObservationKind::VoteReceived => {
+            let got = if obs.granted { "has" } else { "is refused" };
+            let pre = if obs.pre { "pre-" } else { "" };
+            format!("{got} the {pre}vote of {} in {term}", peer())
+        }
+        ObservationKind::Appended => format!("stores {} of {term}", range(obs.index, obs.last_index)),
+        ObservationKind::Truncated => format!("drops {} and all after it", obs.index),
+        ObservationKind::Committed => format!("commits {} in {term}", obs.index),
+        ObservationKind::Progress if obs.granted => format!("replicates to {}", peer()),
+        ObservationKind::Progress => format!("looks where the log of {} agrees with its own", peer()),
+        ObservationKind::Link => format!("link to {} {}", peer(), if obs.granted { "open" } else { "closed" }),
         // One entry may change many jobs: then the cause names them.
-        ObservationKind::Job if obs.job == 0 => format!("applied entry {}", Index(obs.index)),
-        ObservationKind::Job => format!("job {} changed", obs.job),
-        ObservationKind::Fault => format!("fault {}{}", obs.fault, towards(obs.peer, name)),
-        ObservationKind::Node => "node".to_owned(),
+        ObservationKind::Job if obs.job == 0 && !cause.is_empty() => return cause.to_owned(),
+        ObservationKind::Job if obs.job == 0 => format!("applied {}", obs.index),
+        ObservationKind::Job => format!("job {}", obs.job),
+        ObservationKind::Fault if obs.peer == 0 => "fault".to_owned(),
+        ObservationKind::Fault => format!("fault towards {}", peer()),
+        ObservationKind::Node if !cause.is_empty() => return cause.to_owned(),
+        ObservationKind::Node => "changed".to_owned(),
     };
-    with_cause(said, &obs.cause)
+    with_cause(said, cause)
+}
+
+fn became(role: Role, term: Term) -> String {
+    match role {
+        Role::Leader => format!("LEADS {term}"),
+        Role::Candidate => format!("starts an election for {term}"),
+        Role::PreCandidate => format!("asks who would vote for it, still in {term}"),
+        Role::Follower => format!("is a follower in {term}"),
+        Role::Unspecified => format!("changed its role in {term}"),
+    }
+}
+
+/// A vote is asked for a term that the voter may not be in yet; the cause of a granted one names it.
+fn vote_cast(obs: &Observation, candidate: &str, term: Term, cause: &str) -> String {
+    let does = match (obs.granted, obs.pre) {
+        (true, true) => "would vote for",
+        (true, false) => "votes for",
+        (false, true) => "would not vote for",
+        (false, false) => "refuses its vote to",
+    };
+    if obs.granted && cause.starts_with("for ") {
+        return format!("{does} {candidate} {cause}");
+    }
+    with_cause(format!("{does} {candidate} in {term}"), cause)
+}
+
+fn with_cause(said: String, cause: &str) -> String {
+    if cause.is_empty() { said } else { format!("{said}: {cause}") }
+}
+
+fn range(first: u64, last: u64) -> String {
+    if last > first { format!("{first}..{last}") } else { first.to_string() }
 }
 
 /// The word for a role as it comes over the wire.
@@ -52,35 +93,6 @@ pub fn role(role: i32) -> &'static str {
         Ok(Role::Leader) => "leader",
         Ok(Role::Unspecified) | Err(_) => "unknown",
     }
-}
-
-/// Text of others, safe to print: one line without control characters.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !hostile(*c)).collect()
-}
-
-/// Steers a terminal, or turns the direction of the text after it.
-fn hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn with_cause(said: String, cause: &str) -> String {
-    let cause = plain(cause);
-    let cause = cause.trim();
-    plain(&if cause.is_empty() { said } else { format!("{said}: {cause}") })
-}
-
-fn entries(first: u64, last: u64) -> String {
-    if last > first {
-        format!("entries {} to {}", Index(first), Index(last))
-    } else {
-        format!("entry {}", Index(first))
-    }
-}
-
-fn towards(peer: u64, name: &dyn Fn(u64) -> String) -> String {
-    if peer == 0 { String::new() } else { format!(" on the link to {}", name(peer)) }
 }
 
 /// The name of a node nobody has named.
@@ -99,98 +111,71 @@ mod tests {
         sentence(&obs, &bare_name)
     }
 
+    fn caused(kind: ObservationKind, cause: &str, change: impl FnOnce(&mut Observation)) -> String {
+        tell(kind, |o| {
+            o.cause = cause.into();
+            change(o);
+        })
+    }
+
     #[test]
     fn each_kind_has_its_sentence_with_the_cause() {
+        use ObservationKind as K;
         for (said, expected) in [
+            (caused(K::Role, "3 votes", |o| o.role = Role::Leader.into()), "LEADS T7: 3 votes"),
             (
-                tell(ObservationKind::Role, |o| {
-                    o.role = Role::Leader.into();
-                    o.cause = "3 of 5 votes".into();
-                }),
-                "is now leader in T7: 3 of 5 votes",
+                caused(K::Role, "heard no leader for 430 ms", |o| o.role = Role::PreCandidate.into()),
+                "asks who would vote for it, still in T7: heard no leader for 430 ms",
             ),
-            (tell(ObservationKind::Term, |_| {}), "moved to T7"),
-            (tell(ObservationKind::Leader, |_| {}), "knows no leader in T7"),
-            (tell(ObservationKind::Leader, |o| o.peer = 3), "follows n3 as leader of T7"),
+            (tell(K::Term, |_| {}), "is in T7"),
+            (tell(K::Leader, |_| {}), "knows no leader in T7"),
+            (tell(K::Leader, |o| o.peer = 3), "follows n3 in T7"),
+            (tell(K::Appended, |o| (o.index, o.last_index) = (4, 9)), "stores 4..9 of T7"),
+            (tell(K::Appended, |o| (o.index, o.last_index) = (4, 4)), "stores 4 of T7"),
+            (tell(K::Truncated, |o| o.index = 4), "drops 4 and all after it"),
+            (tell(K::Committed, |o| o.index = 4), "commits 4 in T7"),
+            (caused(K::Job, "completed", |o| o.job = 12), "job 12: completed"),
+            (caused(K::Job, "job 12 claimed by n1", |o| o.index = 9), "job 12 claimed by n1"),
+            (caused(K::Link, "connection refused", |o| o.peer = 2), "link to n2 closed: connection refused"),
             (
-                tell(ObservationKind::VoteCast, |o| {
-                    o.peer = 2;
-                    o.cause = "its log is behind".into();
-                }),
-                "refused its vote to n2: its log is behind",
-            ),
-            (
-                tell(ObservationKind::VoteReceived, |o| {
-                    o.peer = 2;
-                    o.pre = true;
-                    o.granted = true;
-                }),
-                "got the pre-vote of n2 in T7",
-            ),
-            (
-                tell(ObservationKind::Appended, |o| {
-                    o.index = 4;
-                    o.last_index = 9;
-                }),
-                "appended entries 4 to 9 of T7",
-            ),
-            (
-                tell(ObservationKind::Appended, |o| {
-                    o.index = 4;
-                    o.last_index = 4;
-                }),
-                "appended entry 4 of T7",
-            ),
-            (tell(ObservationKind::Truncated, |o| o.index = 4), "dropped its log from entry 4 on"),
-            (tell(ObservationKind::Committed, |o| o.index = 4), "committed up to entry 4"),
-            (
-                tell(ObservationKind::Job, |o| {
-                    o.job = 12;
-                    o.cause = "completed".into();
-                }),
-                "job 12 changed: completed",
-            ),
-            (
-                tell(ObservationKind::Job, |o| {
-                    o.index = 9;
-                    o.cause = "job 12 claimed by n1".into();
-                }),
-                "applied entry 9: job 12 claimed by n1",
-            ),
-            (
-                tell(ObservationKind::Link, |o| {
-                    o.peer = 2;
-                    o.cause = "connection refused".into();
-                }),
-                "lost its link to n2: connection refused",
-            ),
-            (
-                tell(ObservationKind::Progress, |o| {
-                    o.peer = 2;
-                    o.granted = true;
-                    o.cause = "by its answer".into();
-                }),
+                caused(K::Progress, "by its answer", |o| (o.peer, o.granted) = (2, true)),
                 "replicates to n2: by its answer",
             ),
-            (tell(ObservationKind::Node, |o| o.cause = "started".into()), "node: started"),
+            (tell(K::Progress, |o| o.peer = 2), "looks where the log of n2 agrees with its own"),
+            (caused(K::Fault, "set: cut", |o| o.peer = 2), "fault towards n2: set: cut"),
+            (caused(K::Node, "started", |_| {}), "started"),
         ] {
             assert_eq!(said, expected);
         }
     }
 
     #[test]
+    fn a_vote_says_for_whom_for_which_term_and_why_not() {
+        use ObservationKind as K;
+        let cast =
+            |cause: &str, granted, pre| caused(K::VoteCast, cause, |o| (o.peer, o.granted, o.pre) = (2, granted, pre));
+        assert_eq!(cast("for T8", true, false), "votes for n2 for T8");
+        assert_eq!(cast("for T8", true, true), "would vote for n2 for T8");
+        assert_eq!(cast("", true, false), "votes for n2 in T7");
+        assert_eq!(cast("its log is behind", false, false), "refuses its vote to n2 in T7: its log is behind");
+        assert_eq!(cast("", false, true), "would not vote for n2 in T7");
+        let got = |granted, pre| tell(K::VoteReceived, |o| (o.peer, o.granted, o.pre) = (2, granted, pre));
+        assert_eq!(got(true, true), "has the pre-vote of n2 in T7");
+        assert_eq!(got(false, false), "is refused the vote of n2 in T7");
+    }
+
+    #[test]
     fn what_came_over_the_wire_never_steers_the_terminal() {
-        let said = tell(ObservationKind::Fault, |o| {
-            o.fault = 1;
-            o.peer = 2;
-            o.cause = "\u{1b}[2Jcut\nby \u{202e}me\u{7}".into();
-        });
-        assert_eq!(said, "fault 1 on the link to n2: [2Jcut by me");
+        for kind in -1..30 {
+            let cause = "\u{1b}[2Jcut\nby \u{202e}me\u{7}".into();
+            let said = sentence(&Observation { kind, cause, ..Observation::default() }, &bare_name);
+            assert!(said.ends_with("[2Jcut by me"), "{said:?}");
+        }
     }
 
     #[test]
     fn a_kind_of_a_newer_node_is_told_by_its_number() {
         let obs = Observation { kind: 99, cause: "new".into(), ..Observation::default() };
-        assert_eq!(sentence(&obs, &bare_name), "observation of kind 99: new");
+        assert_eq!(sentence(&obs, &bare_name), "saw something of kind 99: new");
     }
 }

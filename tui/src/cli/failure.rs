@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use raftdeck_shared::{client::ClientError, cluster::ClusterFileError};
 
-use crate::narrate::plain;
+use crate::plain::plain;
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::{
     target::Target,
     values::clock,
 };
-use crate::narrate::plain;
+use crate::plain::plain;
 
 /// A job of a list.
 #[derive(Debug, Serialize)]

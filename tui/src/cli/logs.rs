@@ -20,7 +20,7 @@ use super::{
     out::Out,
     target,
 };
-use crate::narrate::plain;
+use crate::plain::plain;
 
 /// At most this much of the end of each log is read.
 const TAIL_BYTES: u64 = 4 << 20;

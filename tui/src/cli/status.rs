@@ -17,7 +17,7 @@ use super::{
     out::{Out, table},
     target::{Member, Target},
 };
-use crate::{ask, narrate};
+use crate::{ask, narrate, plain::plain};
 
 /// One node and what it said; nothing if it did not answer.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Row {
     /// Its name: by the file, else its own word, else its address.
     #[must_use]
     pub fn name(&self) -> String {
-        let own = self.status.as_ref().map(|status| narrate::plain(&status.name)).filter(|name| !name.is_empty());
+        let own = self.status.as_ref().map(|status| plain(&status.name)).filter(|name| !name.is_empty());
         self.member.name.clone().or(own).unwrap_or_else(|| self.member.api.clone())
     }
 
@@ -291,7 +291,7 @@ impl Queue {
             self.discarded,
         ];
         let mut cells = [const { String::new() }; 8];
-        cells[0] = narrate::plain(&self.name);
+        cells[0] = plain(&self.name);
         for (cell, count) in cells[1..].iter_mut().zip(counts) {
             *cell = count.to_string();
         }

@@ -22,7 +22,7 @@ use raftdeck_shared::{
 use serde::Serialize;
 
 use super::{args::Submit, failure::Failure, jobs::state, out::Out, target::Target, values};
-use crate::narrate::plain;
+use crate::plain::plain;
 
 /// How long a call to the cluster may take, elections included.
 pub const CALL_WITHIN: Duration = Duration::from_secs(10);

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     ask,
-    narrate::{bare_name, plain, sentence},
+    narrate::{bare_name, sentence},
+    plain::plain,
 };
 
 /// Lines that wait for the printer; a full queue makes the nodes drop and say so.

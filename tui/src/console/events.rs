@@ -5,7 +5,8 @@
 //! everything it has been told.
 //!
 //! Lines are not events. In the told form the leader's commits and job changes between two headlines make one line that
-//! grows, so that an election is still on the screen after a thousand jobs.
+//! grows, so that an election is still on the screen after a thousand jobs; and what is kept of the story is kept apart
+//! from the routine, so that it is still there after a million.
 //!
 //! Scrolling up holds the view at a line ([`View::Held`]); what comes later is counted, never pushed in.
 
@@ -16,7 +17,7 @@ use super::{
     theme::Tone,
 };
 
-/// Events kept; the oldest go first.
+/// Events kept of the story and, apart from it, of the routine; of each the oldest go first.
 pub(crate) const KEPT_MAX: usize = 4000;
 
 /// Where an event stands: hybrid time, order within it, node (0: this console), order in its stream.
@@ -54,7 +55,8 @@ pub(crate) enum View {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events {
-    kept: VecDeque<Event>,
+    story: VecDeque<Event>,
+    routine: VecDeque<Event>,
     /// The newest stamp seen of anybody: this console's side of the hybrid clock.
     clock: Stamp,
     own: u64,
@@ -64,17 +66,31 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.story.is_empty() && self.routine.is_empty()
     }
 
     /// Puts an event where its stamp says.
     pub(crate) fn insert(&mut self, stamp: Stamp, told: Told) {
         self.clock = self.clock.max(stamp);
-        let at = self.kept.partition_point(|e| e.stamp <= stamp);
-        self.kept.insert(at, Event { stamp, told });
-        if self.kept.len() > KEPT_MAX {
-            self.kept.pop_front();
+        let kept = match told.weight {
+            Weight::Headline | Weight::Echo { .. } => &mut self.story,
+            Weight::Commit { .. } | Weight::Job | Weight::Detail => &mut self.routine,
+        };
+        let at = kept.partition_point(|e| e.stamp <= stamp);
+        kept.insert(at, Event { stamp, told });
+        if kept.len() > KEPT_MAX {
+            kept.pop_front();
         }
+    }
+
+    /// All that is kept, oldest first.
+    fn all(&self) -> impl Iterator<Item = &Event> {
+        let (mut story, mut routine) = (self.story.iter().peekable(), self.routine.iter().peekable());
+        std::iter::from_fn(move || match (story.peek(), routine.peek()) {
+            (Some(told), Some(done)) if done.stamp < told.stamp => routine.next(),
+            (Some(_), _) => story.next(),
+            (None, _) => routine.next(),
+        })
     }
 
     /// Adds what this console did or noticed: after all that it had been told.
@@ -93,7 +109,7 @@ impl Events {
     pub(crate) fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         let mut run = Run::default();
-        for event in &self.kept {
+        for event in self.all() {
             match (&event.told.weight, self.every) {
                 (Weight::Detail, false) => {}
                 (Weight::Commit { .. } | Weight::Job, false) => {
@@ -102,8 +118,9 @@ impl Events {
                     }
                     run.work.get_or_insert_with(|| Work::new(event.stamp)).add(event);
                 }
-                (Weight::Echo, false) => run.echo(event),
-                (Weight::Headline, _) | (Weight::Detail | Weight::Commit { .. } | Weight::Job | Weight::Echo, true) => {
+                (Weight::Echo { peer }, false) => run.echo(event, peer),
+                (Weight::Headline, _)
+                | (Weight::Detail | Weight::Commit { .. } | Weight::Job | Weight::Echo { .. }, true) => {
                     lines.extend(std::mem::take(&mut run).lines());
                     lines.push(Line { stamp: event.stamp, tone: event.told.tone, text: event.told.text.clone() });
                 }
@@ -140,40 +157,65 @@ struct Run {
 
 impl Run {
     /// Joins an event with those that say the same of other nodes.
-    fn echo(&mut self, event: &Event) {
+    fn echo(&mut self, event: &Event, peer: &str) {
         let (node, said) = event.told.text.split_once(' ').unwrap_or(("", &event.told.text));
-        match self.echoes.iter_mut().find(|echo| echo.said == said) {
+        let (before, peers, after) = match said.split_once(peer) {
+            Some((before, after)) => (before, vec![peer.to_owned()], after),
+            None => (said, Vec::new(), ""),
+        };
+        match self.echoes.iter_mut().find(|e| e.peers == peers && e.before == before && e.after == after) {
             Some(echo) => {
                 if !echo.nodes.iter().any(|n| n == node) {
                     echo.nodes.push(node.to_owned());
+                    echo.nodes.sort_unstable();
                 }
             }
             None => self.echoes.push(Echo {
                 stamp: event.stamp,
                 tone: event.told.tone,
                 nodes: vec![node.to_owned()],
-                said: said.to_owned(),
+                before: before.to_owned(),
+                peers,
+                after: after.to_owned(),
             }),
         }
     }
 
     fn lines(self) -> Vec<Line> {
-        let echoes = self.echoes.into_iter().map(|mut echo| {
-            echo.nodes.sort_unstable();
-            Line { stamp: echo.stamp, tone: echo.tone, text: format!("{} {}", echo.nodes.join(" "), echo.said) }
-        });
-        let mut lines: Vec<Line> = echoes.chain(self.work.map(Work::line)).collect();
+        let mut echoes: Vec<Echo> = Vec::new();
+        for echo in self.echoes {
+            match echoes
+                .iter_mut()
+                .find(|e| (&e.nodes, &e.before, &e.after) == (&echo.nodes, &echo.before, &echo.after))
+            {
+                Some(same) => {
+                    same.peers.extend(echo.peers);
+                    same.peers.sort_unstable();
+                }
+                None => echoes.push(echo),
+            }
+        }
+        let mut lines: Vec<Line> = echoes.into_iter().map(Echo::line).chain(self.work.map(Work::line)).collect();
         lines.sort_by_key(|line| line.stamp);
         lines
     }
 }
 
-/// The same said of several nodes.
+/// The same said by several nodes of a peer, or by the same nodes of several peers.
 struct Echo {
     stamp: Stamp,
     tone: Tone,
     nodes: Vec<String>,
-    said: String,
+    before: String,
+    peers: Vec<String>,
+    after: String,
+}
+
+impl Echo {
+    fn line(self) -> Line {
+        let text = format!("{} {}{}{}", self.nodes.join(" "), self.before, self.peers.join(" "), self.after);
+        Line { stamp: self.stamp, tone: self.tone, text }
+    }
 }
 
 /// Commits and job changes of one leader.
@@ -200,7 +242,7 @@ impl Work {
                 self.jobs += 1;
                 self.last_job.clone_from(&event.told.text);
             }
-            Weight::Headline | Weight::Echo | Weight::Detail => {}
+            Weight::Headline | Weight::Echo { .. } | Weight::Detail => {}
         }
     }
 
@@ -239,6 +281,10 @@ mod tests {
         Told { text: text.into(), tone: Tone::Plain, weight }
     }
 
+    fn echo(peer: u64) -> Weight {
+        Weight::Echo { peer: format!("n{peer}") }
+    }
+
     fn texts(events: &Events) -> Vec<String> {
         events.lines().into_iter().map(|l| l.text).collect()
     }
@@ -271,16 +317,38 @@ mod tests {
     fn the_same_of_several_nodes_is_said_once() {
         let mut events = Events::default();
         for (at, node) in [3, 1, 2].into_iter().enumerate() {
-            events.insert(stamp(at as u64, 0, node), told(&format!("n{node} link to n5: closed"), Weight::Echo));
+            events.insert(stamp(at as u64, 0, node), told(&format!("n{node} link to n5: closed"), echo(5)));
             events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
         }
         assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
         events.scroll(-1);
-        events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", Weight::Echo));
+        events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", echo(5)));
         assert_eq!(events.newer(&events.lines()), 1, "a held line may grow, but does not move");
         events.own(9, Tone::You, "YOU heal".into());
-        events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", Weight::Echo));
+        events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", echo(5)));
         assert_eq!(texts(&events).len(), 4, "a headline stands between");
+    }
+
+    #[test]
+    fn a_cut_of_two_sides_makes_two_lines() {
+        let mut events = Events::default();
+        for (at, (node, peer)) in [(3, 5), (1, 3), (3, 1), (5, 3), (3, 2), (2, 3)].into_iter().enumerate() {
+            let text = format!("n{node} fault towards n{peer}: cut");
+            events.insert(stamp(at as u64, 0, node), told(&text, echo(peer)));
+        }
+        assert_eq!(texts(&events), ["n3 fault towards n1 n2 n5: cut", "n1 n2 n5 fault towards n3: cut"]);
+    }
+
+    #[test]
+    fn routine_does_not_push_the_story_out() {
+        let mut events = Events::default();
+        events.insert(stamp(1, 0, 2), told("n2 LEADS T7", Weight::Headline));
+        for at in 0..(2 * KEPT_MAX as u64) {
+            events.insert(stamp(2 + at, 0, 3), told("n3 stores", Weight::Detail));
+        }
+        assert_eq!(texts(&events), ["n2 LEADS T7"]);
+        events.every = true;
+        assert_eq!(events.lines().len(), 1 + KEPT_MAX);
     }
 
     #[test]

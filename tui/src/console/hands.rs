@@ -1,6 +1,6 @@
 //! Does what `update` asked for. Each act is a task of its own that answers with one line; the loop never waits.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use raftdeck_shared::{
@@ -16,6 +16,7 @@ use super::{
     net::Clock,
     text::clean,
 };
+use crate::cli::values::count;
 
 /// One call to one node ends by then.
 const CALL_MAX: Duration = Duration::from_secs(2);
@@ -86,11 +87,12 @@ impl Hands {
     }
 
     async fn cut(&self, ends: Vec<(Slot, NodeId)>, ttl_ms: u64) -> Result<String, String> {
+        let nodes = ends.iter().map(|(slot, _)| *slot).collect::<BTreeSet<_>>().len();
         let calls = ends.into_iter().map(|(slot, peer)| async move {
             let fault = fault_spec::Fault::Cut(wire::CutFault { peer: peer.0 });
             self.inject(slot, fault, ttl_ms).await.map_err(|status| self.named(slot, &status))
         });
-        summary(join_all(calls).await, "link ends cut")
+        succeeded(join_all(calls).await).map(|_| format!("done at {}", count(nodes, "node")))
     }
 
     async fn heal(&self, slots: Vec<Slot>) -> Result<String, String> {
@@ -100,9 +102,11 @@ impl Hands {
             let reply = within(client.heal_faults(request)).await.map_err(|status| self.named(slot, &status))?;
             Ok(reply.into_inner().healed.len())
         });
-        let outcomes: Vec<Result<usize, String>> = join_all(calls).await;
-        let healed: usize = outcomes.iter().flatten().sum();
-        summary(outcomes, "nodes asked").map(|asked| format!("{healed} faults healed, {asked}"))
+        let healed = succeeded(join_all(calls).await)?;
+        Ok(match healed.iter().filter(|faults| **faults > 0).count() {
+            0 => "no node had a fault".into(),
+            nodes => format!("done at {}", count(nodes, "node")),
+        })
     }
 
     async fn inject(&self, slot: Slot, fault: fault_spec::Fault, ttl_ms: u64) -> Result<(), Status> {
@@ -136,12 +140,9 @@ fn line(status: &Status) -> String {
     if said.is_empty() { status.code().description().to_owned() } else { said }
 }
 
-/// Counts what went well; one failure is told for all.
-fn summary<T>(outcomes: Vec<Result<T, String>>, what: &str) -> Result<String, String> {
+/// All the answers; one failure is told for all.
+fn succeeded<T>(outcomes: Vec<Result<T, String>>) -> Result<Vec<T>, String> {
     let asked = outcomes.len();
-    let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
-    match failed.first() {
-        None => Ok(format!("{asked} {what}")),
-        Some(first) => Err(format!("{} of {asked} failed; {first}", failed.len())),
-    }
+    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    outcomes.into_iter().collect::<Result<_, _>>().map_err(|first| format!("{failed} of {asked} failed; {first}"))
 }

@@ -12,10 +12,10 @@
 //!   network. A key is drawn at once; when nothing happens and nothing ages, nothing is drawn.
 //! - A node that is down is a state to show, never a reason to stop.
 //!
-//! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture` and `quorum` what
-//! follows from it; `events` and `story` what happened, in words; `checks` what must hold; `acts` and `dialog` what the
-//! operator does; `keys` the one key table; `net` and `hands` the network; `term`, `theme`, `text`, `field` the screen;
-//! `view` the drawing.
+//! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture`, `quorum`, `reign`
+//! and `pace` what follows from it; `events` and `story` what happened, in words; `votes` who votes for whom; `checks`
+//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table; `net` and `hands` the network;
+//! `term`, `theme`, `text`, `field` the screen; `view` the drawing.
 
 mod acts;
 mod checks;
@@ -27,8 +27,10 @@ mod keys;
 mod model;
 mod msg;
 mod net;
+mod pace;
 mod picture;
 mod quorum;
+mod reign;
 mod status;
 mod story;
 mod term;
@@ -38,6 +40,7 @@ mod text;
 mod theme;
 mod update;
 mod view;
+mod votes;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raftdeck_shared::ids::{Index, NodeId, Term};
+use raftdeck_shared::ids::{Index, NodeId};
 
 use super::{
     acts::Act,
@@ -13,8 +13,11 @@ use super::{
     events::Events,
     field::Field,
     msg::{ActId, Slot, Time},
-    status::Status,
+    pace::Pace,
+    reign::Reign,
+    status::{FaultKind, Status},
     theme::{Skin, Tone},
+    votes::Votes,
 };
 
 /// How long a toast stays.
@@ -138,6 +141,7 @@ pub(crate) struct Model {
     pub(crate) nodes: Vec<Node>,
     pub(crate) events: Events,
     pub(crate) checks: Checks,
+    pub(crate) votes: Votes,
 
     pub(crate) focus: Pane,
     /// The focused pane has the whole screen.
@@ -152,9 +156,8 @@ pub(crate) struct Model {
     acts: u64,
     /// Acts under way, in words.
     pub(crate) pending: BTreeMap<u64, String>,
-    /// The last leader that had a majority, and since when there is none.
-    pub(crate) last_leader: Option<(NodeId, Term)>,
-    pub(crate) leaderless: Option<Time>,
+    pub(crate) reign: Reign,
+    pub(crate) pace: Pace,
 
     pub(crate) handlers: Vec<String>,
     pub(crate) read_only: bool,
@@ -170,6 +173,7 @@ impl Model {
             nodes,
             events: Events::default(),
             checks: Checks::default(),
+            votes: Votes::default(),
             focus: Pane::default(),
             zoom: false,
             cursor: 0,
@@ -179,8 +183,8 @@ impl Model {
             toast: None,
             acts: 0,
             pending: BTreeMap::new(),
-            last_leader: None,
-            leaderless: None,
+            reign: Reign::default(),
+            pace: Pace::default(),
             handlers: Vec::new(),
             read_only: false,
             can_restart: false,
@@ -213,9 +217,19 @@ impl Model {
         self.nodes.iter().filter(|n| n.live()).count()
     }
 
-    /// Faults in force, as their nodes tell.
-    pub(crate) fn faults(&self) -> usize {
-        self.nodes.iter().filter(|n| n.live()).filter_map(Node::word).map(|s| s.faults.len()).sum()
+    /// Faults in force, as their nodes tell: links cut, whether at one end or at both, and all else.
+    pub(crate) fn faults(&self) -> (usize, usize) {
+        let mut links = BTreeSet::new();
+        let mut others = 0;
+        for status in self.nodes.iter().filter(|n| n.live()).filter_map(Node::word) {
+            for fault in &status.faults {
+                match fault.kind {
+                    FaultKind::Cut(peer) => drop(links.insert((status.id.min(peer), status.id.max(peer)))),
+                    FaultKind::Kill | FaultKind::Unknown => others += 1,
+                }
+            }
+        }
+        (links.len(), others)
     }
 
     /// The newest index any node has.
@@ -225,7 +239,11 @@ impl Model {
 
     /// Something on the screen changes without news: a countdown, an age, a toast that will go.
     pub(crate) fn ages(&self) -> bool {
-        self.toast.is_some() || self.leaderless.is_some() || self.faults() > 0 || self.live() < self.nodes.len()
+        self.toast.is_some()
+            || self.reign.lost.is_some()
+            || self.faults() != (0, 0)
+            || self.live() < self.nodes.len()
+            || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
     }
 
     pub(crate) fn say(&mut self, tone: Tone, text: impl Into<String>) {

@@ -53,6 +53,18 @@ pub(crate) struct Jobs {
     pub(crate) discarded: u64,
 }
 
+impl Jobs {
+    /// Not running yet, or not yet again.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.available.saturating_add(self.scheduled).saturating_add(self.retryable)
+    }
+
+    /// Over for good, one way or another.
+    pub(crate) fn ended(&self) -> u64 {
+        self.completed.saturating_add(self.cancelled).saturating_add(self.discarded)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     Kill,
@@ -80,6 +92,7 @@ pub(crate) struct Status {
     pub(crate) role: Role,
     pub(crate) term: Term,
     pub(crate) voted_for: Option<NodeId>,
+    pub(crate) leader: Option<NodeId>,
     pub(crate) last: Index,
     pub(crate) commit: Index,
     pub(crate) applied: Index,
@@ -118,6 +131,7 @@ impl Status {
             faults_enabled: raw.faults_enabled,
             term: Term(raw.term),
             voted_for: some_node(raw.voted_for),
+            leader: some_node(raw.leader),
             last: Index(raw.last),
             commit: Index(raw.commit),
             applied: Index(raw.applied),

@@ -1,28 +1,25 @@
-//! Text that came over the wire, made safe to draw.
+//! Text in cells: what fits where, and short words for numbers.
 //!
-//! A job's error, a fault's label, a node's name: all of it was written by somebody else. An escape sequence in it would
-//! steer the operator's terminal, a zero-width or direction-changing character would shift every cell behind it.
+//! Text of others passes [`clean`] before it is kept: what steers a terminal is gone ([`plain`]), and what takes no cell
+//! as well, because it would shift every cell behind it.
 //!
 //! Law: what [`clean`] returns holds only characters that take one or two cells, and at most [`CHARS_MAX`] of them.
 
 use ratatui::text::Span;
 
+use crate::plain::plain;
+
 /// Longest text kept of any one field.
 pub(crate) const CHARS_MAX: usize = 400;
 
-/// Line breaks and tabs become spaces; other control, zero-width and combining characters go.
+/// Text of others, safe to draw.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c })
-        .filter(|c| cells(*c) > 0)
-        .take(CHARS_MAX)
-        .collect()
+    plain(text).chars().filter(|c| cells(*c) > 0).take(CHARS_MAX).collect()
 }
 
 /// Cells that one character takes on the screen; 0 for what is never drawn.
 fn cells(c: char) -> usize {
-    let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || bidi {
+    if c.is_control() {
         return 0;
     }
     Span::raw(c.encode_utf8(&mut [0; 4]) as &str).width()

@@ -13,8 +13,9 @@ use super::{
     events::{Stamp, View},
     keys::{self, Action},
     model::{Conn, Dialog, Form, Model, Node, Pane},
-    msg::{Body, Cmd, Msg, NodeMsg, Slot, Time},
+    msg::{Body, Cmd, Msg, NodeMsg, Slot},
     picture::Picture,
+    reign::Change,
     status::{Role, Status},
     story,
     text::span_ms,
@@ -222,39 +223,30 @@ fn observed(model: &mut Model, slot: Slot, o: &wire::Observation) {
         return;
     }
     node.seen_seq = o.seq;
-    let by_leader = node.word().is_some_and(|s| s.role == Role::Leader);
+    // Of its own term: one that led before and now follows may not have said so yet.
+    let by_leader = node.word().is_some_and(|s| s.role == Role::Leader && s.term == Term(o.term));
     if o.kind() == wire::ObservationKind::Role && o.role() == wire::Role::Leader {
         let name = model.name(NodeId(o.node));
         model.checks.leader(Term(o.term), NodeId(o.node), &name);
+        model.reign.elected(Term(o.term), NodeId(o.node), o.at_ms);
     }
     let told = story::tell(o, by_leader, &|id| model.name(id));
     let stamp = Stamp { at_ms: o.at_ms, logical: o.logical, node: o.node, seq: o.seq };
+    model.votes.observed(o, stamp);
     model.events.insert(stamp, told);
 }
 
-/// Notices when the cluster loses its leader and when it has one again: the measured effect of what happened between.
+/// Notices when the cluster loses its leader and when it has one again.
 fn leadership(model: &mut Model) {
     let picture = Picture::of(model);
-    let leads = picture.leader.and_then(|slot| model.node(slot)?.word()).map(|s| (s.id, s.term));
-    match (leads, model.last_leader) {
-        (Some((id, term)), before) if before != leads => {
-            let name = model.name(id);
-            let gap = model.leaderless.map(|since| lasted(since, model.now));
-            if let Some(gap) = gap {
-                let text = format!("console: {name} leads {term}; the cluster had no leader for {gap}");
-                model.events.own(model.now.unix_ms, Tone::Good, text);
-            }
-            model.last_leader = leads;
-            model.leaderless = None;
-        }
-        (Some(_), _) => model.leaderless = None,
-        (None, Some(_)) if model.leaderless.is_none() => model.leaderless = Some(model.now),
-        (None, _) => {}
+    model.pace.add(model.now.run_ms, picture.jobs.ended());
+    let leader = picture.leader.and_then(|slot| model.nodes.get(slot.0)?.word());
+    let words = model.nodes.iter().filter(|n| n.live()).filter_map(Node::word);
+    if let Some(Change { leader, term, without_ms }) = model.reign.look(leader, words, model.now) {
+        let gap = span_ms(without_ms);
+        let text = format!("console: {} leads {term}; the cluster had no leader for {gap}", model.name(leader));
+        model.events.own(model.now.unix_ms, Tone::Good, text);
     }
-}
-
-fn lasted(since: Time, now: Time) -> String {
-    span_ms(now.run_ms.saturating_sub(since.run_ms))
 }
 
 impl Node {

@@ -201,13 +201,14 @@ impl Folder {
         format!("{}: {}", node.name, self.last_words(node, started.log_from))
     }
 
-    /// Its last `error:` line since then, from its log or its pane; else its last line.
+    /// Its last `error:` line since then, from its log, or from its pane if it could not write one; else its last line.
     fn last_words(&self, node: &NodeEntry, log_from: u64) -> String {
         let log = tail(&self.log(node), log_from).unwrap_or_default();
-        let text = self.pane(node).map_or_else(String::new, |pane| pane.text()) + "\n" + &log;
-        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let error = lines().rev().find_map(|line| line.strip_prefix("error: "));
-        match error.or_else(|| lines().next_back()) {
+        if let Some(words) = error_line(&log) {
+            return words.to_owned();
+        }
+        let pane = self.pane(node).map_or_else(String::new, |pane| pane.last_words());
+        match error_line(&pane).or_else(|| last_line(&log)).or_else(|| last_line(&pane)) {
             Some(words) => words.to_owned(),
             None => format!("ended at its start without a word (log: {})", self.log(node).display()),
         }
@@ -315,6 +316,14 @@ impl Folder {
         }
         Ok(command)
     }
+}
+
+fn error_line(text: &str) -> Option<&str> {
+    text.lines().rev().find_map(|line| line.trim().strip_prefix("error: "))
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty())
 }
 
 fn tail(log: &Path, from: u64) -> io::Result<String> {

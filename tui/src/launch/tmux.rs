@@ -9,10 +9,18 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     str::FromStr,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Holds a place open until the node takes it over.
 const PLACEHOLDER: &str = "cat";
+
+/// The server has noticed the end of a pane's program within this time.
+const DEAD_WITHIN: Duration = Duration::from_secs(2);
+
+/// The pause between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A running tmux: the operator's, or one of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +139,7 @@ impl Pane {
     /// Whether it is still open, with or without a running program.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.server.run(&["display-message", "-p", "-t", &self.id, "#{pane_id}"]).is_ok_and(|id| id == self.id)
+        self.says("#{pane_id}").is_some_and(|id| id == self.id)
     }
 
     /// Runs a command here, in place of whatever runs, and gives its pid.
@@ -149,10 +157,22 @@ impl Pane {
         pid.parse().map_err(|_| format!("tmux gave the pid {pid:?}"))
     }
 
-    /// What has been said in it since the last start.
+    /// What a program that has ended said in it since its start, as far as the server has read it: what still stands in
+    /// the terminal's buffer when the server sees the process end is lost, so a node says its reason in its log as well.
     #[must_use]
-    pub fn text(&self) -> String {
-        self.server.run(&["capture-pane", "-p", "-J", "-S", "-", "-t", &self.id]).unwrap_or_default()
+    pub fn last_words(&self) -> String {
+        // The end of the process shows before the server has noticed it; until then it may still be reading.
+        let deadline = Instant::now() + DEAD_WITHIN;
+        while self.says("#{pane_dead}").is_some_and(|dead| dead == "0") && Instant::now() < deadline {
+            thread::sleep(LOOK);
+        }
+        let text = self.server.run(&["capture-pane", "-p", "-J", "-S", "-", "-t", &self.id]).unwrap_or_default();
+        // The server's own remark, which it puts below.
+        text.lines().filter(|line| !line.starts_with("Pane is dead")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn says(&self, format: &str) -> Option<String> {
+        self.server.run(&["display-message", "-p", "-t", &self.id, format]).ok()
     }
 
     /// Closes it, and its tab with it. One that is closed already is as well.

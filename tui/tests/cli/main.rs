@@ -303,6 +303,6 @@ async fn a_watch_narrates_until_its_reader_goes_and_says_nothing_about_it() {
         (line, said(&output))
     });
     let (line, (code, _, stderr)) = heard.await.unwrap();
-    assert_eq!(line, "01:02:03.004 n1   follows n1 as leader of T3: elected\n");
+    assert_eq!(line, "01:02:03.004 n1   follows n1 in T3: elected\n");
     assert_eq!((code, stderr.as_str()), (0, ""));
 }

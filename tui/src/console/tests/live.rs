@@ -173,14 +173,14 @@ async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     let hands = console.hands(&addresses);
 
     hands.start(Cmd::Cut { act: ActId(1), ends: vec![(Slot(0), NodeId(2))], ttl_ms: 60_000 });
-    assert_eq!(console.done(1).await, Ok("1 link ends cut".into()));
+    assert_eq!(console.done(1).await, Ok("done at 1 node".into()));
     let Asked::Inject(request) = asked(&mut one).await else { panic!("not a fault") };
     assert_eq!((request.ttl_ms, request.label.as_str()), (60_000, "console"));
     let fault = request.spec.and_then(|s| s.fault);
     assert_eq!(fault, Some(wire::fault_spec::Fault::Cut(wire::CutFault { peer: 2 })));
 
     hands.start(Cmd::Heal { act: ActId(2), slots: vec![Slot(0), Slot(1)] });
-    assert_eq!(console.done(2).await, Ok("2 faults healed, 2 nodes asked".into()));
+    assert_eq!(console.done(2).await, Ok("done at 2 nodes".into()));
 
     hands.start(Cmd::Cut { act: ActId(3), ends: vec![(Slot(0), NodeId(2)), (Slot(1), NodeId(1))], ttl_ms: 1 });
     let refused = format!("1 of 2 failed; {}: faults are off: start the node with --enable-faults", two.address);

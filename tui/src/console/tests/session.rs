@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use raftdeck_shared::{ids::NodeId, wire};
 
-use super::fixture::{Desk, election, set_link, split, status};
+use super::fixture::{Desk, UNIX_MS, election, set_link, split, status};
 use crate::console::{
     events::View,
     model::{Conn, Dialog, Pane},
@@ -63,6 +63,22 @@ fn observations_are_taken_once_and_in_causal_order() {
 }
 
 #[test]
+fn one_that_no_longer_leads_does_not_tell_the_commits_of_its_successor() {
+    let mut desk = Desk::whole();
+    let commit = |seq, term| wire::Observation {
+        seq,
+        node: 2,
+        term,
+        index: 1843 + seq,
+        kind: wire::ObservationKind::Committed.into(),
+        ..Default::default()
+    };
+    desk.observe(commit(1, 7));
+    desk.observe(commit(2, 8));
+    assert_eq!(events(&desk), ["n2 commits 1844 in T7"], "its status still says that it leads T7");
+}
+
+#[test]
 fn a_new_boot_starts_its_sequence_over() {
     let mut desk = Desk::whole();
     let started = |seq| wire::Observation {
@@ -118,17 +134,36 @@ fn a_node_that_only_the_console_cannot_reach_still_counts() {
 }
 
 #[test]
-fn the_time_without_a_leader_is_measured() {
+fn the_time_without_a_leader_is_measured_by_the_nodes() {
     let mut desk = Desk::whole();
     desk.run_ms = 1_000;
+    // n3 heard the leader last of all: 1 ms before it says so. A pre-candidate no longer knows whom it heard.
+    desk.status(wire::NodeStatus { at_ms: UNIX_MS + 61, heard_ms: 1, ..status(3) });
     desk.lose(2);
-    desk.run_ms = 2_340;
-    desk.status(wire::NodeStatus { role: wire::Role::Leader.into(), term: 8, ..status(3) });
+    assert!(desk.model.reign.lost.is_some());
+    desk.status(wire::NodeStatus {
+        role: wire::Role::PreCandidate.into(),
+        at_ms: UNIX_MS + 900,
+        heard_ms: 0,
+        ..status(4)
+    });
+    desk.observe(wire::Observation {
+        seq: 1,
+        node: 3,
+        term: 8,
+        at_ms: UNIX_MS + 1_360,
+        kind: wire::ObservationKind::Role.into(),
+        role: wire::Role::Leader.into(),
+        ..Default::default()
+    });
+    // Its status comes late.
+    desk.run_ms = 4_000;
+    desk.status(wire::NodeStatus { role: wire::Role::Leader.into(), term: 8, at_ms: UNIX_MS + 3_000, ..status(3) });
     assert_eq!(
         events(&desk).last().map(String::as_str),
         Some("console: n3 leads T8; the cluster had no leader for 1.3s")
     );
-    assert!(desk.model.leaderless.is_none());
+    assert!(desk.model.reign.lost.is_none());
 }
 
 #[test]

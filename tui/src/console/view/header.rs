@@ -1,5 +1,5 @@
-//! The first line: which cluster, who leads, is there a quorum, how much work. What matters less goes first when the line
-//! is short.
+//! The first line: which cluster, who leads, is there a quorum, how much work. A line that is too short says the same
+//! in fewer words, and then what matters less goes first.
 
 use ratatui::{
     buffer::Buffer,
@@ -15,17 +15,20 @@ use crate::console::{
     theme::Tone,
 };
 
-/// A part of the line, and how much it matters: 0 stays longest.
+/// From this weight on, a part is given up before the others are shortened.
+const EXTRA: u8 = 5;
+
+/// A part of the line, and how much it matters: 0 stays to the end.
 struct Part(u8, Vec<Span<'static>>);
 
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
     let right = state(model);
     let room = usize::from(area.width).saturating_sub(right.width() + 2);
-    let mut parts = parts(model, picture);
     let bar = format!(" {} ", model.skin.glyphs.bar);
-    while parts.iter().map(|p| Line::from(p.1.clone()).width() + width(&bar)).sum::<usize>() > room {
-        let Some(least) = (0..parts.len()).max_by_key(|at| parts[*at].0).filter(|_| parts.len() > 1) else { break };
-        parts.remove(least);
+    let mut parts = parts(model, picture, false);
+    if !shed(&mut parts, EXTRA, room, width(&bar)) {
+        parts = self::parts(model, picture, true);
+        shed(&mut parts, 1, room, width(&bar));
     }
     let mut line = vec![Span::raw(" ")];
     for (at, Part(_, spans)) in parts.into_iter().enumerate() {
@@ -44,11 +47,26 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     put(buf, Rect { x: area.right() - wide, width: wide, ..area }, 0, &right);
 }
 
-fn parts(model: &Model, picture: &Picture) -> Vec<Part> {
+/// Gives up parts down to a weight until the others fit, and says whether they do.
+fn shed(parts: &mut Vec<Part>, down_to: u8, room: usize, bar: usize) -> bool {
+    while parts.iter().map(|p| Line::from(p.1.clone()).width() + bar).sum::<usize>() > room + bar {
+        let Some(least) = (0..parts.len()).max_by_key(|at| parts[*at].0).filter(|at| parts[*at].0 >= down_to) else {
+            return false;
+        };
+        parts.remove(least);
+    }
+    true
+}
+
+fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
     let skin = &model.skin;
     let say = |tone, text: String| span(skin, tone, text);
-    let cluster = if model.cluster_id.is_empty() { String::new() } else { format!(" {}", model.cluster_id) };
-    let mut parts = vec![Part(3, vec![say(Tone::Title, format!("raftdeck{cluster}"))])];
+    let title = match model.cluster_id.as_str() {
+        "" => "raftdeck".to_owned(),
+        id if id.starts_with("raftdeck") => id.to_owned(),
+        id => format!("raftdeck {id}"),
+    };
+    let mut parts = vec![Part(4, vec![say(Tone::Title, title)])];
     if model.nodes.iter().all(|n| n.word().is_none()) {
         let first = model.nodes.first().map_or("a node", |n| &n.api);
         let others = match model.nodes.len() {
@@ -60,46 +78,54 @@ fn parts(model: &Model, picture: &Picture) -> Vec<Part> {
     }
     let voters = picture.reach.voters.len();
     let leader = picture.leader.and_then(|slot| model.node(slot)).and_then(|n| Some((n.name.clone(), n.word()?)));
+    let reach = match leader {
+        Some((_, s)) => picture.reach.of(s.id).len(),
+        None => picture.reach.strongest().len(),
+    };
     parts.push(match leader {
         Some((name, s)) => {
-            let reaches = picture.reach.of(s.id).len();
-            Part(
-                0,
-                vec![
-                    say(Tone::Good, format!("leader {name} {}", s.term)),
-                    say(Tone::Plain, format!(" reaches {reaches} of {voters}")),
-                ],
-            )
+            let mut said = vec![say(Tone::Good, format!("leader {name} {}", s.term))];
+            if !brief {
+                said.push(say(Tone::Plain, format!(" reaches {reach} of {voters}")));
+            }
+            Part(0, said)
         }
         None => {
-            let since = model.leaderless.map_or(String::new(), |since| {
+            let since = model.reign.lost.map_or(String::new(), |since| {
                 format!(" for {}", span_ms(model.now.run_ms.saturating_sub(since.run_ms)))
             });
             Part(0, vec![say(Tone::Bad, format!("NO LEADER{since}")), say(Tone::Plain, format!(" {}", picture.term))])
         }
     });
-    parts.push(if picture.reach.has_quorum() {
-        Part(0, vec![say(Tone::Good, "quorum OK".into())])
-    } else {
-        let best = picture.reach.strongest().len();
-        Part(0, vec![say(Tone::Bad, format!("quorum LOST ({best} of {voters})"))])
+    parts.push(match picture.reach.has_quorum() {
+        true if brief => Part(0, vec![say(Tone::Good, format!("{reach}/{voters} quorum OK"))]),
+        true => Part(0, vec![say(Tone::Good, "quorum OK".into())]),
+        false => Part(0, vec![say(Tone::Bad, format!("quorum LOST ({reach} of {voters})"))]),
     });
-    parts.push(Part(4, vec![say(Tone::Plain, format!("commit {}", picture.commit))]));
     let jobs = picture.jobs;
-    let waiting = jobs.available.saturating_add(jobs.scheduled).saturating_add(jobs.retryable);
-    let done = jobs.completed.saturating_add(jobs.cancelled).saturating_add(jobs.discarded);
-    let text = format!("queue {} run {} done {}", count(waiting), count(jobs.running), count(done));
-    parts.push(Part(5, vec![say(Tone::Plain, text)]));
-    if jobs.discarded > 0 {
-        parts.push(Part(6, vec![say(Tone::Warn, format!("{} discarded", count(jobs.discarded)))]));
+    let waiting = count(jobs.waiting());
+    let text = match brief {
+        true => format!("q {waiting}"),
+        false => format!("q {waiting} run {} done {}", count(jobs.running), count(jobs.ended())),
+    };
+    parts.push(Part(2, vec![say(Tone::Plain, text)]));
+    if let Some(pace) = model.pace.jobs_per_s(model.now.run_ms) {
+        let unit = if brief { "/s" } else { " job/s" };
+        parts.push(Part(3, vec![say(Tone::Plain, format!("{}{unit}", count(pace)))]));
     }
-    match model.faults() {
-        0 => {}
-        1 => parts.push(Part(2, vec![say(Tone::Warn, "1 fault".into())])),
-        n => parts.push(Part(2, vec![say(Tone::Warn, format!("{n} faults"))])),
+    if jobs.discarded > 0 {
+        parts.push(Part(EXTRA, vec![say(Tone::Warn, format!("{} discarded", count(jobs.discarded)))]));
+    }
+    parts.push(Part(EXTRA + 1, vec![say(Tone::Plain, format!("commit {}", picture.commit))]));
+    let (links, others) = model.faults();
+    for (count, one, many) in [(links, "link cut", "links cut"), (others, "fault", "faults")] {
+        if count > 0 {
+            let what = if count == 1 { one } else { many };
+            parts.push(Part(1, vec![say(Tone::Warn, format!("{count} {what}"))]));
+        }
     }
     if model.read_only {
-        parts.push(Part(2, vec![say(Tone::You, "read-only".into())]));
+        parts.push(Part(1, vec![say(Tone::You, "read-only".into())]));
     }
     parts
 }

@@ -1,4 +1,4 @@
-//! Who hears whom: a row for each node, a column for each peer, as the row's node tells it.
+//! Who hears whom: a row for each node, a column for each peer, as the row's node tells it; and below, who votes for whom.
 
 use ratatui::{
     buffer::Buffer,
@@ -6,7 +6,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{framed, put, span, window};
+use super::{framed, put, span, votes, window};
 use crate::console::{
     model::{Model, Node, Pane},
     picture::Picture,
@@ -16,7 +16,7 @@ use crate::console::{
 };
 
 /// Cells of one column, with the space before it.
-const COLUMN: usize = 7;
+pub(super) const COLUMN: usize = 7;
 
 /// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
 /// followers have nothing to say to each other until an election.
@@ -56,8 +56,12 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         }
         put(buf, inner, at + 1, &Line::from(line));
     }
-    // Below the matrix, if there is room, with a free line between.
-    let from = (usize::from(inner.height).saturating_sub(feet.len())).max(rows + 2);
+    // Below the matrix, as far as there is room: the votes, with a free line before them, and the legend.
+    let from = usize::from(inner.height).saturating_sub(feet.len()).max(rows + 2);
+    let votes = votes::lines(model, picture, label, usize::from(inner.width));
+    for (at, line) in votes.iter().take(from.saturating_sub(rows + 3)).enumerate() {
+        put(buf, inner, rows + 2 + at, line);
+    }
     for (at, line) in feet.iter().enumerate() {
         put(buf, inner, from + at, line);
     }

@@ -13,6 +13,7 @@ mod logs;
 mod nodes;
 mod small;
 mod submit;
+mod votes;
 
 use ratatui::{
     Frame,

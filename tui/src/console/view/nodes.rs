@@ -12,7 +12,7 @@ use crate::console::{
     model::{Conn, Model, Node, Pane},
     msg::Slot,
     picture::Picture,
-    status::{FaultKind, Role, Status},
+    status::{FaultKind, Peer, Role, Status},
     text::{count, fit, span_ms, width},
     theme::Tone,
 };
@@ -220,10 +220,14 @@ fn conn(model: &Model, node: &Node) -> Cell {
 fn fault(model: &Model, node: &Node) -> Cell {
     let glyphs = &model.skin.glyphs;
     match (&node.conn, node.word()) {
-        (Conn::Retrying { why, .. }, _) => (why.clone(), Tone::Warn),
+        (Conn::Retrying { why, .. }, _) => {
+            let short = why.strip_prefix("connection ").unwrap_or(why);
+            (short.to_owned(), Tone::Warn)
+        }
         (Conn::Foreign(cluster), _) => (format!("belongs to {cluster}"), Tone::Bad),
         (Conn::Live, Some(s)) if !s.faults.is_empty() => {
-            let cuts: Vec<String> = s
+            let cut = |peer: &Peer| s.faults.iter().any(|f| f.kind == FaultKind::Cut(peer.id));
+            let mut cuts: Vec<String> = s
                 .faults
                 .iter()
                 .map(|f| match f.kind {
@@ -232,6 +236,10 @@ fn fault(model: &Model, node: &Node) -> Cell {
                     FaultKind::Unknown => format!("#{}", f.id),
                 })
                 .collect();
+            cuts.sort_unstable();
+            if s.peers.len() > 1 && s.peers.iter().all(cut) {
+                cuts = vec!["all".into()];
+            }
             let left = s.faults.iter().map(|f| f.left_ms).max().unwrap_or_default();
             let left = left
                 .saturating_sub(node.status.as_ref().map_or(0, |(_, at)| model.now.run_ms.saturating_sub(at.run_ms)));
