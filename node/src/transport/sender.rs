@@ -19,7 +19,8 @@ use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL};
 use crate::handle::Handle;
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
-const RETRY_MAX: Duration = Duration::from_millis(400);
+/// Short: a node that comes back must hear its leader before its election timeout.
+const RETRY_MAX: Duration = Duration::from_millis(150);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Messages that go into one frame.
