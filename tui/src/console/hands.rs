@@ -8,7 +8,10 @@ use raftdeck_shared::{
     ids::NodeId,
     wire::{self, admin_client::AdminClient, fault_spec},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
@@ -41,6 +44,7 @@ pub(crate) struct Hands {
     pub(crate) jobs: Arc<Client>,
     pub(crate) launcher: Option<Arc<dyn Launcher>>,
     pub(crate) queue: mpsc::Sender<Msg>,
+    pub(crate) retry: Arc<Notify>,
     pub(crate) clock: Clock,
 }
 
@@ -55,7 +59,11 @@ impl Hands {
             Cmd::Heal { act, slots } => self.spawn(act, async move { hands.heal(slots).await }),
             Cmd::Restart { act, node } => self.spawn(act, async move {
                 match &hands.launcher {
-                    Some(launcher) => launcher.restart(node).await,
+                    Some(launcher) => {
+                        let restarted = launcher.restart(node).await;
+                        hands.retry.notify_waiters();
+                        restarted
+                    }
                     None => Err("this console does not own the processes".into()),
                 }
             }),

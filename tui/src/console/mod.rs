@@ -135,7 +135,8 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
     }
     let clock = Clock::start();
     let (queue, inbox) = mpsc::channel(QUEUE_MAX);
-    let ears = Ears { queue: queue.clone(), newest: Arc::new(Newest::new(options.nodes.len())), clock };
+    let newest = Arc::new(Newest::new(options.nodes.len()));
+    let ears = Ears { queue: queue.clone(), newest, retry: Arc::default(), clock };
     let hands = connect(&options, &ears)?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let screen = Screen::enter().context("cannot take the terminal")?;
@@ -153,8 +154,8 @@ fn connect(options: &ConsoleOptions, ears: &Ears) -> anyhow::Result<Hands> {
     for (at, channel) in channels.iter().enumerate() {
         tokio::spawn(net::watch(Slot(at), channel.clone(), ears.clone()));
     }
-    let (queue, clock) = (ears.queue.clone(), ears.clock);
-    Ok(Hands { channels, addresses, jobs, launcher: options.launcher.clone(), queue, clock })
+    let (queue, retry, clock) = (ears.queue.clone(), Arc::clone(&ears.retry), ears.clock);
+    Ok(Hands { channels, addresses, jobs, launcher: options.launcher.clone(), queue, retry, clock })
 }
 
 fn model(options: ConsoleOptions) -> Model {

@@ -104,6 +104,8 @@ impl Newest {
 pub(crate) struct Ears {
     pub(crate) queue: mpsc::Sender<Msg>,
     pub(crate) newest: Arc<Newest>,
+    /// Called when a node was started: who waits for one tries again at once.
+    pub(crate) retry: Arc<Notify>,
     pub(crate) clock: Clock,
 }
 
@@ -122,7 +124,10 @@ pub(crate) async fn watch(slot: Slot, channel: Channel, ears: Ears) {
         if !watch.tell(NodeMsg::Retrying { at_run_ms, why: clean(&why) }).await {
             return;
         }
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = watch.ears.retry.notified() => watch.failures = 0,
+        }
     }
 }
 

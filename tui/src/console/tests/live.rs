@@ -34,7 +34,12 @@ struct Console {
 impl Console {
     fn watching(addresses: &[String]) -> Console {
         let (queue, inbox) = mpsc::channel(64);
-        let ears = Ears { queue, newest: Arc::new(Newest::new(addresses.len())), clock: Clock::start() };
+        let ears = Ears {
+            queue,
+            newest: Arc::new(Newest::new(addresses.len())),
+            retry: Arc::default(),
+            clock: Clock::start(),
+        };
         for (at, address) in addresses.iter().enumerate() {
             tokio::spawn(watch(Slot(at), channel(address).expect("an address"), ears.clone()));
         }
@@ -80,6 +85,7 @@ impl Console {
             jobs: Arc::new(Client::new(addresses.to_vec()).expect("not empty")),
             launcher: None,
             queue: self.ears.queue.clone(),
+            retry: Arc::clone(&self.ears.retry),
             clock: self.ears.clock,
         }
     }
@@ -166,7 +172,7 @@ async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     let two = Fake::start(wire::NodeStatus { faults_enabled: false, ..status(2) }, None).await;
     let addresses = [one.address.to_string(), two.address.to_string()];
     let (queue, inbox) = mpsc::channel(64);
-    let ears = Ears { queue, newest: Arc::new(Newest::new(2)), clock: Clock::start() };
+    let ears = Ears { queue, newest: Arc::new(Newest::new(2)), retry: Arc::default(), clock: Clock::start() };
     let nodes = addresses.iter().map(|a| Node::new(None, a.clone(), a.clone())).collect();
     let model = Model::new(String::new(), nodes, Skin { theme: Theme::Mono, glyphs: UNICODE });
     let mut console = Console { model, inbox, ears };
