@@ -12,8 +12,7 @@ use super::{
     args::Jobs,
     failure::Failure,
     out::{Out, table},
-    submit::CALL_WITHIN,
-    target::Target,
+    target::{CALL_WITHIN, Target},
     values::clock,
 };
 use crate::plain::plain;

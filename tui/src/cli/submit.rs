@@ -21,11 +21,15 @@ use raftdeck_shared::{
 };
 use serde::Serialize;
 
-use super::{args::Submit, failure::Failure, jobs::state, out::Out, target::Target, values};
+use super::{
+    args::Submit,
+    failure::Failure,
+    jobs::state,
+    out::Out,
+    target::{CALL_WITHIN, Target},
+    values,
+};
 use crate::plain::plain;
-
-/// How long a call to the cluster may take, elections included.
-pub const CALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The wait between two looks at a job grows from here ...
 const LOOK_MIN: Duration = Duration::from_millis(5);

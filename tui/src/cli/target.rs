@@ -3,7 +3,10 @@
 //! The first that is given wins: `--cluster`, `--connect`, `--dir`, `RAFTDECK_CLUSTER`, `RAFTDECK_CONNECT`, `./.raftdeck`.
 //! What stands on the command line is always before what stands in the environment.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use raftdeck_shared::{
     client::Client,
@@ -15,6 +18,9 @@ use super::{
     failure::Failure,
 };
 use crate::launch::folder::{CLUSTER_FILE, Folder};
+
+/// How long a call to the cluster may take, elections included.
+pub const CALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The folder of a cluster on this machine, unless another one is named.
 pub const DEFAULT_DIR: &str = ".raftdeck";

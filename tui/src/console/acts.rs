@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use raftdeck_shared::ids::NodeId;
 
 use super::{
-    model::{Button, Confirm, Dialog, Model},
+    model::{Act, Button, Confirm, Dialog, Model},
     msg::{Cmd, Slot},
     picture::Picture,
     quorum::{Nodes, Reach},
@@ -23,16 +23,6 @@ pub(crate) const CUT_TTLS_MS: [u64; 6] = [15_000, 30_000, 60_000, 120_000, 300_0
 
 /// The choice that is offered first.
 const CUT_TTL_FIRST: usize = 2;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Kill(Slot),
-    /// All links between these nodes and the others.
-    Cut {
-        side: BTreeSet<Slot>,
-        ttl: usize,
-    },
-}
 
 /// What an act would do, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

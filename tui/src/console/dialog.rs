@@ -6,10 +6,10 @@ use crossterm::event::{KeyCode, KeyEvent};
 use raftdeck_shared::wire;
 
 use super::{
-    acts::{Act, CUT_TTLS_MS, Effect},
+    acts::{CUT_TTLS_MS, Effect},
     field::Field,
     keys,
-    model::{Button, Confirm, Dialog, Form, Model},
+    model::{Act, Button, Confirm, Dialog, Form, Model},
     msg::Cmd,
     theme::Tone,
 };

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use raftdeck_shared::ids::{Index, NodeId};
 
 use super::{
-    acts::Act,
     checks::Checks,
     events::Events,
     field::Field,
@@ -101,6 +100,17 @@ pub(crate) enum Button {
     #[default]
     Cancel,
     Go,
+}
+
+/// What is about to be done to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Kill(Slot),
+    /// All links between these nodes and the others.
+    Cut {
+        side: BTreeSet<Slot>,
+        ttl: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

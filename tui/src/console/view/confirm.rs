@@ -8,8 +8,7 @@ use ratatui::{
 
 use super::{popup, put, span};
 use crate::console::{
-    acts::Act,
-    model::{Button, Confirm, Model},
+    model::{Act, Button, Confirm, Model},
     text::{width, wrap},
     theme::Tone,
 };
