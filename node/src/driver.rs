@@ -99,10 +99,14 @@ pub struct Driver {
     remembered_at: Instant,
     work: u64,
     known_role: RoleKind,
+    /// More than this between two ticks, and the process stood still.
+    sleep: Duration,
+    ticked_at: Instant,
 }
 
 impl Driver {
-    /// A driver for a replica whose tables are as of `remembered`.
+    /// A driver for a replica whose tables are as of `remembered`. It ticks every `tick`, and a pause of `sleep` between
+    /// two ticks is one in which an election may have passed it by.
     #[must_use]
     pub fn new(
         replica: Replica,
@@ -110,7 +114,7 @@ impl Driver {
         disk: Disk,
         outbox: Outbox,
         observer: Arc<Observer>,
-        tick: Duration,
+        (tick, sleep): (Duration, Duration),
         remembered: Index,
     ) -> Driver {
         Driver {
@@ -127,6 +131,8 @@ impl Driver {
             remembered_at: Instant::now(),
             work: 0,
             known_role: RoleKind::Follower,
+            sleep,
+            ticked_at: Instant::now(),
         }
     }
 
@@ -152,7 +158,7 @@ impl Driver {
                     self.replica.remembered(&changes);
                     self.remembered = Index(changes.applied);
                 }
-                _ = ticks.tick() => inputs.push(Input::Tick),
+                _ = ticks.tick() => self.tick(&mut inputs),
                 Some(message) = self.inbox.peers.recv() => inputs.push(from_peer(message)),
                 Some(request) = self.inbox.requests.recv() => self.take(request, &mut inputs),
             }
@@ -179,7 +185,15 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes what waits, without waiting for more.
+    fn tick(&mut self, inputs: &mut Vec<Input>) {
+        let now = Instant::now();
+        if now - std::mem::replace(&mut self.ticked_at, now) >= self.sleep {
+            inputs.push(Input::Slept);
+        }
+        inputs.push(Input::Tick);
+    }
+
+    /// Takes what waits, without waiting for more. A look may take its time, so after one the replica has its turn.
     fn drain(&mut self, inputs: &mut Vec<Input>) {
         while inputs.len() < ROUND_MAX {
             let Ok(message) = self.inbox.peers.try_recv() else { break };
@@ -187,7 +201,11 @@ impl Driver {
         }
         while inputs.len() < ROUND_MAX {
             let Ok(request) = self.inbox.requests.try_recv() else { break };
+            let looked = matches!(request, Request::Look(_));
             self.take(request, inputs);
+            if looked {
+                break;
+            }
         }
     }
 

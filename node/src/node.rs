@@ -119,8 +119,9 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let replica = Replica::new(group, core_config(&cluster, node.id), hard, entries, machine);
     let tables = Tables { state: disk.state.clone(), store: disk.state_store.clone() };
     let tick = Duration::from_millis(cluster.timing.tick_ms);
+    let sleep = Duration::from_millis(cluster.timing.election_min_ms);
     let (stop_driver, driver_stops) = watch::channel(false);
-    let driver = Driver::new(replica, inbox, disk, outbox, Arc::clone(&observer), tick, remembered);
+    let driver = Driver::new(replica, inbox, disk, outbox, Arc::clone(&observer), (tick, sleep), remembered);
     let mut driver = tokio::spawn(driver.run(driver_stops));
 
     let executing = Arc::new(AtomicU64::new(0));

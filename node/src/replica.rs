@@ -44,6 +44,8 @@ pub enum Input {
     Persisted(WriteSeq),
     /// What was on its way to this peer is lost.
     LinkLost(NodeId),
+    /// This process stood still for longer than an election takes.
+    Slept,
 }
 
 /// A request that was applied.
@@ -126,8 +128,15 @@ struct Proposal {
     command: Bytes,
     ticket: Option<Ticket>,
     is_tick: bool,
-    /// Of a claim: jobs that it asks for.
-    may_take: u64,
+    promise: Option<Promise>,
+}
+
+/// What a claim under way may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Promise {
+    queues: Vec<String>,
+    handlers: Vec<String>,
+    max_jobs: u64,
 }
 
 /// Messages that wait for the disk.
@@ -152,8 +161,8 @@ pub struct Replica {
     stamp_ms: u64,
     /// A tick entry of this leader that is not applied yet.
     tick_under_way: Option<Index>,
-    /// Jobs that claims under way may take, by their entries.
-    promised: BTreeMap<Index, u64>,
+    /// What claims under way may take, by their entries.
+    promised: BTreeMap<Index, Promise>,
 }
 
 impl Replica {
@@ -195,6 +204,7 @@ impl Replica {
                     self.raft.persisted(seq);
                 }
                 Input::LinkLost(peer) => self.raft.link_lost(peer),
+                Input::Slept => self.raft.slept(),
                 Input::Request(ticket, op) => match self.answer_without_log(&op, &proposals) {
                     Some(reply) => effects.replies.push((ticket, reply)),
                     None => proposals.push(self.proposal(now_ms, Some(ticket), op)),
@@ -219,7 +229,8 @@ impl Replica {
         match op {
             Op::Claim { queues, handlers, .. } => {
                 let nothing = Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) };
-                (self.all_promised(proposals) || !self.machine.claimable(queues, handlers)).then_some(Ok(nothing))
+                (self.all_promised(queues, handlers, proposals) || !self.machine.claimable(queues, handlers))
+                    .then_some(Ok(nothing))
             }
             Op::Submit { .. } => {
                 let (live, bytes) = (self.machine.live_count(), self.machine.live_payload_bytes());
@@ -229,11 +240,14 @@ impl Replica {
         }
     }
 
-    /// Whether the claims under way may take every available job: one more would most likely get nothing, and every
-    /// idle worker of the cluster asks when a single job comes. It is told to ask again when those are applied.
-    fn all_promised(&self, proposals: &[Proposal]) -> bool {
-        let under_way = self.promised.values().chain(proposals.iter().map(|p| &p.may_take)).sum::<u64>();
-        under_way > 0 && under_way >= self.machine.queues().map(|(_, counts)| counts.available).sum()
+    /// Whether claims of the same kind that are under way may take every available job: one more would most likely get
+    /// nothing, and every idle worker of the cluster asks when a single job comes. It is told to ask again when those are
+    /// applied.
+    fn all_promised(&self, queues: &[String], handlers: &[String], proposals: &[Proposal]) -> bool {
+        let under_way = self.promised.values().chain(proposals.iter().filter_map(|p| p.promise.as_ref()));
+        let same = under_way.filter(|p| p.queues == queues && p.handlers == handlers);
+        let promised: u64 = same.map(|p| p.max_jobs).sum();
+        promised > 0 && promised >= self.machine.queues().map(|(_, counts)| counts.available).sum()
     }
 
     /// Whether there is a job for which time has come, and no entry under way that says so.
@@ -247,8 +261,18 @@ impl Replica {
     fn proposal(&mut self, now_ms: u64, ticket: Option<Ticket>, op: Op) -> Proposal {
         self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
         let is_tick = op == Op::Tick;
-        let may_take = if let Op::Claim { max_jobs, .. } = op { max_jobs.into() } else { 0 };
-        Proposal { command: Command { stamp_ms: self.stamp_ms, op }.encode(), ticket, is_tick, may_take }
+        let promise = match &op {
+            Op::Claim { queues, handlers, max_jobs, .. } => {
+                Some(Promise { queues: queues.clone(), handlers: handlers.clone(), max_jobs: (*max_jobs).into() })
+            }
+            Op::Submit { .. }
+            | Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Tick => None,
+        };
+        Proposal { command: Command { stamp_ms: self.stamp_ms, op }.encode(), ticket, is_tick, promise }
     }
 
     fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Effects) {
@@ -262,9 +286,7 @@ impl Replica {
                     if proposal.is_tick {
                         self.tick_under_way = Some(index);
                     }
-                    if proposal.may_take > 0 {
-                        self.promised.insert(index, proposal.may_take);
-                    }
+                    self.promised.extend(proposal.promise.map(|promise| (index, promise)));
                 }
                 return;
             }

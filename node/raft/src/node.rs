@@ -95,6 +95,8 @@ pub struct Raft {
     pub(crate) voted_for: Option<NodeId>,
     pub(crate) log: Log,
     pub(crate) commit: Index,
+    /// Appends of this term have shown that the log is the leader's up to here.
+    pub(crate) agreed: Index,
     pub(crate) role: Role,
     /// Ticks since the start.
     pub(crate) now: u64,
@@ -137,6 +139,7 @@ impl Raft {
             voted_for: found.hard.voted_for,
             log,
             commit: found.applied,
+            agreed: Index(0),
             role: Role::Follower { leader: None },
             now: 0,
             quiet_since: 0,
@@ -234,6 +237,15 @@ impl Raft {
         self.forget_in_flight(peer);
     }
 
+    /// This process stood still for longer than an election timeout, and its ticks with it: whatever was heard before is
+    /// no sign of life any more. Nobody is heard until something new comes.
+    pub fn slept(&mut self) {
+        self.leader_heard_at = None;
+        if let Role::Leader { followers, .. } = &mut self.role {
+            followers.values_mut().for_each(Progress::unheard);
+        }
+    }
+
     /// All that is to be done since the last call.
     pub fn take_output(&mut self) -> Output {
         self.replicate();
@@ -321,7 +333,7 @@ impl Raft {
         let recent = |at: u64| self.now - at <= u64::from(self.config.election_ticks_max);
         match &self.role {
             Role::Leader { followers, .. } => {
-                let heard = followers.values().filter(|p| recent(p.heard_at())).count();
+                let heard = followers.values().filter(|p| p.heard_at().is_some_and(recent)).count();
                 heard + 1 >= majority(self.config.voters.len())
             }
             Role::Follower { leader } => leader.is_some() && self.leader_heard_at.is_some_and(recent),
@@ -380,6 +392,7 @@ impl Raft {
         assert!(term > self.term, "the term would fall from {} to {term}", self.term);
         self.term = term;
         self.voted_for = None;
+        self.agreed = Index(0);
         self.leader_heard_at = None;
         self.observe(Observation::TermRaised { cause });
         self.become_follower(None, cause);
@@ -399,6 +412,7 @@ impl Raft {
     pub(crate) fn enter_own_term(&mut self, cause: Cause) {
         self.term = self.term.next();
         self.voted_for = Some(self.config.id);
+        self.agreed = Index(0);
         self.leader_heard_at = None;
         self.observe(Observation::TermRaised { cause });
     }

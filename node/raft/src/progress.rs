@@ -46,8 +46,8 @@ pub(crate) struct Window {
 pub(crate) struct Progress {
     matched: Index,
     next: Index,
-    /// When anything of it came last; when the leader took office, before the first.
-    heard_at: u64,
+    /// When anything of it came last; when the leader took office, before the first. None after the leader slept.
+    heard_at: Option<u64>,
     /// The follower has been told, if the message arrives, that so much is committed.
     told: Index,
     mode: Mode,
@@ -59,7 +59,7 @@ impl Progress {
         Progress {
             matched: Index(0),
             next: last.next(),
-            heard_at: now,
+            heard_at: Some(now),
             told: Index(0),
             mode: Mode::Probing { asked_at: None },
         }
@@ -72,10 +72,15 @@ impl Progress {
 
     /// Something of it came.
     pub(crate) fn heard(&mut self, now: u64) {
-        self.heard_at = now;
+        self.heard_at = Some(now);
     }
 
-    pub(crate) fn heard_at(&self) -> u64 {
+    /// What was heard of it is too old to count.
+    pub(crate) fn unheard(&mut self) {
+        self.heard_at = None;
+    }
+
+    pub(crate) fn heard_at(&self) -> Option<u64> {
         self.heard_at
     }
 
@@ -153,14 +158,12 @@ impl Progress {
         }
     }
 
-    /// The follower refused an append after `prev`; agreement is possible up to `at`. False if the refusal is stale:
-    /// the answer to an append that something later has already overtaken.
+    /// The follower refused an append after `prev`; agreement is possible up to `at`. False if the refusal changes nothing:
+    /// something later has already overtaken it, or the follower refuses what it once had on disk. In the second case it
+    /// has lost its log, and asking again at once would only go round and round; the next try is when this one is overdue.
     pub(crate) fn refused(&mut self, prev: Index, at: Index) -> bool {
-        let stale = match &self.mode {
-            Mode::Probing { .. } => prev != self.next.prev(),
-            Mode::Replicating { .. } => prev <= self.matched,
-        };
-        if stale {
+        let overtaken = matches!(self.mode, Mode::Probing { .. }) && prev != self.next.prev();
+        if overtaken || prev <= self.matched {
             return false;
         }
         self.next = at.min(prev.prev()).max(self.matched).next();

@@ -7,7 +7,8 @@
 //! Laws:
 //! - a follower truncates only at a real conflict (same index, other term), so that an append that comes late or twice
 //!   removes nothing;
-//! - a follower's commit index never passes what this very append proved to be equal to the leader's log;
+//! - a follower's commit index never passes what an append of this term, in this life, proved to be equal to the leader's
+//!   log;
 //! - an acknowledgement leaves when the entries are on the follower's disk.
 
 use std::collections::BTreeMap;
@@ -113,6 +114,7 @@ impl Raft {
         }
         let proven = Index(prev.0 + entries.len() as u64);
         self.take_entries(entries, message);
+        self.agreed = self.agreed.max(proven);
         self.commit_up_to(commit.min(proven));
         self.send_durable(leader, Body::Appended(proven));
     }
@@ -135,8 +137,9 @@ impl Raft {
     /// The leader of this term says that it is there.
     pub(crate) fn handle_heartbeat(&mut self, leader: NodeId, message: u64, commit: Index) {
         self.hear_leader(leader, message);
-        // The leader names only what it knows to be here, but a heartbeat may overtake the append that brings it.
-        self.commit_up_to(commit.min(self.log.last().0));
+        // The leader names only what it has seen acknowledged. But by whom? Perhaps by an earlier life of this node, with
+        // another disk: only what an append of this term has shown to be equal is committed.
+        self.commit_up_to(commit.min(self.agreed));
         self.send_now(leader, Body::HeartbeatReply);
     }
 
@@ -155,7 +158,9 @@ impl Raft {
     pub(crate) fn handle_appended(&mut self, peer: NodeId, message: u64, index: Index) {
         let last = self.log.last().0;
         let Role::Leader { followers, .. } = &mut self.role else { return };
-        assert!(index <= last, "{peer} acknowledges entry {index}, but the log ends at {last}");
+        if index > last {
+            return; // It claims what was never sent. What a peer says must not end this node.
+        }
         if followers.get_mut(&peer).expect("every peer has its progress").acknowledged(index) {
             self.observe(Observation::Progress { peer, probing: false, cause: Cause::Answer { message } });
         }

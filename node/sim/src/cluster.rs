@@ -49,6 +49,8 @@ pub struct Options {
     pub disk_us: RangeInclusive<u64>,
     /// Entries in one append: few of them bring out what batches hide.
     pub batch_entries_max: usize,
+    /// A node handles what arrives within this time in one round, microseconds: a busy one does.
+    pub round_us: u64,
 }
 
 impl Options {
@@ -56,7 +58,7 @@ impl Options {
     #[must_use]
     pub fn calm(nodes: u64, seed: u64) -> Options {
         let network = Network { delay_us: 500..=500, loss: 0.0, duplicate: 0.0 };
-        Options { nodes, seed, network, disk_us: 200..=200, batch_entries_max: 1024 }
+        Options { nodes, seed, network, disk_us: 200..=200, batch_entries_max: 1024, round_us: 0 }
     }
 }
 
@@ -162,7 +164,10 @@ impl Cluster {
                 if self.cut.contains(&(envelope.from, envelope.to)) || !self.is_up(envelope.to) {
                     return Ok(());
                 }
-                return self.handle(envelope.to, Input::Message(envelope));
+                let to = envelope.to;
+                let mut round = vec![Input::Message(envelope)];
+                round.extend(self.take_arrivals(to).into_iter().map(Input::Message));
+                return self.handle(to, round);
             }
             Event::DiskDone(node) => return self.disk_done(node, life),
         };
@@ -170,7 +175,7 @@ impl Cluster {
             return Ok(());
         }
         let is_tick = matches!(input, Input::Tick);
-        self.handle(node, input)?;
+        self.handle(node, vec![input])?;
         if is_tick {
             self.schedule(TICK_US, node, Event::Tick(node));
             self.remember(node)?;
@@ -247,7 +252,7 @@ impl Cluster {
             None => self.happenings.push((self.now_us, Happening::Answered(ticket, None))),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, Input::Request(ticket, op))?;
+                self.handle(node, vec![Input::Request(ticket, op)])?;
             }
         }
         Ok(ticket)
@@ -310,6 +315,10 @@ impl Cluster {
             remembered_at: self.now_us,
             tickets: BTreeSet::new(),
         });
+        // Its peers connect to it anew.
+        for at in self.ids().into_iter().filter(|at| *at != id) {
+            self.schedule(1_000, at, Event::LinkLost { at, peer: id });
+        }
         // Nodes do not tick at the same instant: nothing in the world does.
         self.schedule(TICK_US + id.0 * 100, id, Event::Tick(id));
         Ok(())
@@ -339,7 +348,7 @@ impl Cluster {
     pub fn time_out(&mut self, id: NodeId) -> Result<(), Violation> {
         let left = self.replica(id).and_then(|r| r.raft().election_clock()).map_or(0, |(left, _)| left);
         for _ in 0..left {
-            self.handle(id, Input::Tick)?;
+            self.handle(id, vec![Input::Tick])?;
         }
         Ok(())
     }
@@ -350,10 +359,26 @@ impl Cluster {
         self.queue.insert((self.now_us + after_us, self.made), (life, event));
     }
 
-    fn handle(&mut self, id: NodeId, input: Input) -> Result<(), Violation> {
+    /// What else arrives at a node within its round.
+    fn take_arrivals(&mut self, to: NodeId) -> Vec<Envelope> {
+        if self.options.round_us == 0 {
+            return Vec::new();
+        }
+        let until = (self.now_us + self.options.round_us, u64::MAX);
+        let here = |event: &Event| matches!(event, Event::Arrive(envelope) if envelope.to == to);
+        let keys: Vec<_> = self.queue.range(..=until).filter(|(_, (_, event))| here(event)).map(|(k, _)| *k).collect();
+        let arrived = keys.into_iter().filter_map(|key| match self.queue.remove(&key) {
+            Some((_, Event::Arrive(envelope))) => Some(envelope),
+            Some(_) | None => None,
+        });
+        let cut = &self.cut;
+        arrived.filter(|envelope| !cut.contains(&(envelope.from, envelope.to))).collect()
+    }
+
+    fn handle(&mut self, id: NodeId, inputs: Vec<Input>) -> Result<(), Violation> {
         let wall_ms = EPOCH_MS + self.now_us / 1000;
         let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return Ok(()) };
-        let Effects { write, send, replies, events, work: _ } = up.replica.handle(wall_ms, [input]);
+        let Effects { write, send, replies, events, work: _ } = up.replica.handle(wall_ms, inputs);
         up.gathered.extend(write);
         for (ticket, _) in &replies {
             up.tickets.remove(ticket);
@@ -411,10 +436,10 @@ impl Cluster {
     }
 
     fn start_write(&mut self, id: NodeId) {
-        let time = self.rng.random_range(self.options.disk_us.clone());
         let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return };
         if up.under_way.is_empty() && !up.gathered.is_empty() {
             up.under_way = std::mem::take(&mut up.gathered);
+            let time = self.rng.random_range(self.options.disk_us.clone());
             self.schedule(time, id, Event::DiskDone(id));
         }
     }
@@ -428,7 +453,7 @@ impl Cluster {
         }
         let writes = std::mem::take(&mut up.under_way);
         let seq = node.disk.write(&writes).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
-        self.handle(id, Input::Persisted(seq))
+        self.handle(id, vec![Input::Persisted(seq)])
     }
 
     fn remember(&mut self, id: NodeId) -> Result<(), Violation> {

@@ -62,6 +62,7 @@ struct Plan {
     network: Network,
     disk_us: std::ops::RangeInclusive<u64>,
     batch_entries_max: usize,
+    round_us: u64,
 }
 
 const KINDS: [&str; 7] = ["crash", "crash-all", "cut", "cut-one-way", "isolate-leader", "hold-disk", "crash-leader"];
@@ -81,6 +82,7 @@ impl Plan {
             network,
             disk_us: 50..=rng.random_range(200..30_000),
             batch_entries_max: [1, 2, 1024][rng.random_range(0..3)],
+            round_us: if rng.random_bool(0.5) { rng.random_range(100..5_000) } else { 0 },
         }
     }
 }
@@ -120,6 +122,7 @@ impl Run {
             network: plan.network.clone(),
             disk_us: plan.disk_us.clone(),
             batch_entries_max: plan.batch_entries_max,
+            round_us: plan.round_us,
         })?;
         Ok(Run { rng, plan, cluster, counts: Counts::default(), leases: Vec::new(), keys: 0 })
     }

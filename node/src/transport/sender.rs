@@ -42,6 +42,8 @@ pub(super) async fn run(me: Me, peer: NodeEntry, links: Arc<Links>, handle: Hand
             Ok((frames, answers)) => {
                 retry = RETRY_MIN;
                 links.set(peer.id, true, "");
+                // What was sent while there was no link is lost; the peer may be in a new life.
+                handle.link_lost(peer.id).await;
                 let why = pump(&peer, &links, &mut waiting, frames, answers).await;
                 handle.link_lost(peer.id).await;
                 why
