@@ -45,6 +45,9 @@ use crate::{
 /// A stopping node gives its jobs back in this time, or leaves them to their leases.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(5);
 
+/// A node looks this often whether its files are still there.
+const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
+
 /// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -104,7 +107,8 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let group = GroupId::FIRST;
     let identity = Identity { cluster_id: cluster.cluster_id.clone(), node: node.id };
     let opened = open_disk(&data, group, &identity).await;
-    let Opened { disk, found, machine } = opened.map_err(|source| NodeError::Storage { data: data.clone(), source })?;
+    let Opened { directory, disk, found, machine } =
+        opened.map_err(|source| NodeError::Storage { data: data.clone(), source })?;
     let Found { storage_id, hard, entries } = found;
     info!("log ends at {}, {}, tables as of {}", entries.len(), hard.term, machine.applied());
 
@@ -154,25 +158,31 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let mut stop = stop;
     tokio::select! {
         ended = &mut driver => {
-            let source = match ended {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            let source = match joined(ended) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
             };
             return Err(NodeError::Storage { data, source });
         }
-        ended = &mut peer_service => if let Ok(Err(error)) = ended { return Err(error.into()) },
-        ended = &mut api_service => if let Ok(Err(error)) = ended { return Err(error.into()) },
+        source = files_replaced(directory) => return Err(NodeError::Storage { data, source }),
+        ended = &mut peer_service => joined(ended)?,
+        ended = &mut api_service => joined(ended)?,
+        // Ends only when asked to, or by a panic.
+        ended = &mut executor => joined(ended),
         _ = stop.wait_for(|stop| *stop) => {}
     }
     observe_node(&observer, "stopping");
     info!("{} stops", node.name);
-    let _ = tokio::time::timeout(GIVE_BACK_MAX, &mut executor).await; // What is not given back comes back by its lease.
-    stop_driver.send_replace(true);
-    match driver.await {
-        Ok(ended) => ended.map_err(|source| NodeError::Storage { data, source }),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    if !executor.is_finished() {
+        let _ = tokio::time::timeout(GIVE_BACK_MAX, &mut executor).await; // What is not given back comes back by its lease.
     }
+    stop_driver.send_replace(true);
+    joined(driver.await).map_err(|source| NodeError::Storage { data, source })
+}
+
+/// What a task came to. A panic in one is a panic of the node: without it, the others would go on as a ruin.
+fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, NodeError> {
@@ -199,6 +209,7 @@ fn own_client(cluster: &ClusterFile, node: &NodeEntry) -> Result<Client, ClientE
 }
 
 struct Opened {
+    directory: Directory,
     disk: Disk,
     found: Found,
     machine: Machine,
@@ -206,11 +217,13 @@ struct Opened {
 
 async fn open_disk(data: &std::path::Path, group: GroupId, identity: &Identity) -> Result<Opened, StorageError> {
     let directory = Directory::open(data)?;
+    let may_be_new = directory.is_new()?;
     let log = connect(&directory.log()).await?;
     let mark = Box::new(FileMark::open(&directory.mark())?);
     let owner = identity.clone();
-    let opening = log.call(move |conn| LogStore::open(conn, mark, group, &owner)).await;
+    let opening = log.call(move |conn| LogStore::open(conn, mark, group, &owner, may_be_new)).await;
     let (log_store, found) = opening.map_err(flatten)?;
+    directory.witness(&found.storage_id)?;
     let log_end = found.entries.len() as u64;
     let (state, (state_store, machine)) = match open_state(&directory, &found.storage_id, log_end).await {
         Err(error @ StorageError::Damaged(_)) => {
@@ -221,7 +234,7 @@ async fn open_disk(data: &std::path::Path, group: GroupId, identity: &Identity) 
         opened => opened?,
     };
     let disk = Disk { log, log_store: Arc::new(Mutex::new(log_store)), state, state_store };
-    Ok(Opened { disk, found, machine })
+    Ok(Opened { directory, disk, found, machine })
 }
 
 type OpenState = (Connection, (StateStore, Machine));
@@ -229,16 +242,28 @@ type OpenState = (Connection, (StateStore, Machine));
 async fn open_state(directory: &Directory, storage_id: &str, log_end: u64) -> Result<OpenState, StorageError> {
     let state = connect(&directory.state()).await?;
     let owner = storage_id.to_owned();
-    let loading = state.call(move |conn| storage::load_state(conn, &owner)).await.map_err(flatten);
+    let loading = state.call(move |conn| storage::load_state(conn, &owner, log_end)).await.map_err(flatten);
     match loading {
-        Ok((store, machine)) if machine.applied() <= log_end => Ok((state, (store, machine))),
-        Ok((_, machine)) => {
-            let _ = state.close().await;
-            Err(StorageError::Damaged(format!("the tables are as of {}, the log ends at {log_end}", machine.applied())))
-        }
+        Ok(opened) => Ok((state, opened)),
         Err(error) => {
-            let _ = state.close().await;
+            let _ = state.close().await; // The error that is told is the first one.
             Err(error)
+        }
+    }
+}
+
+/// Ends when the files are no longer those that are open: what is written to a removed file is gone with the process.
+async fn files_replaced(directory: Directory) -> StorageError {
+    let opened = directory.inodes();
+    let mut clock = tokio::time::interval(FILES_CHECKED_EVERY);
+    loop {
+        clock.tick().await;
+        match (&opened, directory.inodes()) {
+            (Ok(opened), Ok(now)) if *opened == now => {}
+            (_, now) => {
+                let why = now.err().map_or_else(|| "they were replaced".into(), |e| e.to_string());
+                return StorageError::LogLost(format!("the files are not those that this node has open: {why}"));
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
-use raftdeck_node::storage::{FileMark, Found, Identity, LogStore, StorageError};
+use raftdeck_node::storage::{Directory, FileMark, Found, Identity, LogStore, StorageError, load_state};
 use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, NodeId, Term, Write, WriteSeq};
 use tempfile::TempDir;
 use tokio_rusqlite::rusqlite::Connection;
@@ -13,9 +13,10 @@ fn identity(node: u64) -> Identity {
 }
 
 fn open_as(dir: &Path, node: u64) -> Result<(Connection, LogStore, Found), StorageError> {
+    let may_be_new = !dir.join("log.db").exists();
     let mut conn = Connection::open(dir.join("log.db")).unwrap();
     let mark = Box::new(FileMark::open(&dir.join("mark"))?);
-    let (store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(node))?;
+    let (store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(node), may_be_new)?;
     Ok((conn, store, found))
 }
 
@@ -130,4 +131,51 @@ fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
         }
     }
     assert!(noticed > 50 && harmless > 0, "noticed {noticed}, harmless {harmless}");
+}
+
+#[test]
+fn an_emptied_or_exchanged_directory_is_not_taken_for_a_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("n1");
+    let start = || -> Result<(), StorageError> {
+        let directory = Directory::open(&data)?;
+        let may_be_new = directory.is_new()?;
+        let mut conn = Connection::open(directory.log()).unwrap();
+        let mark = Box::new(FileMark::open(&directory.mark())?);
+        let (mut store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(1), may_be_new)?;
+        directory.witness(&found.storage_id)?;
+        if found.entries.is_empty() {
+            store.append(&mut conn, &[write(1, 1, vec![entry(1, 1)], 1)])?;
+        }
+        Ok(())
+    };
+    start().unwrap();
+    start().unwrap();
+    let kept = home.path().join("kept");
+    fs::rename(&data, &kept).unwrap();
+    assert!(matches!(start(), Err(StorageError::LogLost(_))), "emptied");
+    // Another directory of the same node, as an old copy of an earlier cluster would be.
+    fs::remove_dir_all(&data).unwrap();
+    let witness = home.path().join("n1.id");
+    let id = fs::read_to_string(&witness).unwrap();
+    fs::remove_file(&witness).unwrap();
+    start().unwrap();
+    fs::write(&witness, id).unwrap();
+    assert!(matches!(start(), Err(StorageError::LogLost(_))), "exchanged");
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&kept, &data).unwrap();
+    start().unwrap();
+}
+
+#[test]
+fn tables_that_know_more_than_the_log_are_the_witness_of_a_lost_log() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    let (store, mut machine) = load_state(&mut conn, "ours", 0).unwrap();
+    for index in 1..=3 {
+        machine.apply_nothing(index);
+    }
+    store.write(&mut conn, &machine.take_changes()).unwrap();
+    assert_eq!(load_state(&mut conn, "ours", 3).unwrap().1.applied(), 3);
+    assert!(matches!(load_state(&mut conn, "ours", 2), Err(StorageError::LogLost(_))));
+    assert!(matches!(load_state(&mut conn, "other", 3), Err(StorageError::LogLost(_))));
 }

@@ -47,7 +47,8 @@
 //!
 //! The set of voters is fixed. The log is held in memory whole and is not compacted, so a follower can always be caught
 //! up from it. A leader that is cut off from its peers stays in office until it hears of a higher term; it
-//! cannot commit, and [`Raft::in_touch`] tells that it should not be asked. There are no linearizable reads without a log entry.
+//! cannot commit, and [`Raft::in_touch`] tells that it should not be asked. So one whose messages go out but to whom none
+//! come in keeps its followers from electing another. There are no linearizable reads without a log entry.
 
 mod config;
 mod election;

@@ -55,8 +55,8 @@ impl Disk {
     /// What a node finds when it starts.
     pub(crate) fn start(&mut self) -> Result<(Found, Machine), StorageError> {
         let mark = Box::new(self.mark.clone());
-        let (log, found) = LogStore::open(&mut self.log, mark, GroupId::FIRST, &self.identity)?;
-        let (state, machine) = load_state(&mut self.state, &found.storage_id)?;
+        let (log, found) = LogStore::open(&mut self.log, mark, GroupId::FIRST, &self.identity, self.terms.is_empty())?;
+        let (state, machine) = load_state(&mut self.state, &found.storage_id, found.entries.len() as u64)?;
         self.open = Some((log, state));
         Ok((found, machine))
     }

@@ -61,7 +61,7 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Opens the log, or starts one.
+    /// Opens the log; starts one if `may_be_new`.
     ///
     /// # Errors
     /// See [`StorageError`].
@@ -70,6 +70,7 @@ impl LogStore {
         mark: Box<dyn MarkFile>,
         group: GroupId,
         identity: &Identity,
+        may_be_new: bool,
     ) -> Result<(LogStore, Found), StorageError> {
         let error = StorageError::sqlite(FILE);
         prepare(conn, FILE, "FULL")?;
@@ -80,8 +81,10 @@ impl LogStore {
         let (entries, chains) = read_entries(conn, group)?;
         let claims = match reading {
             Reading::Says(claims) => claims,
-            // New, or ended between the file's first line and the mark's.
-            Reading::Absent if entries.is_empty() && hard == HardState::default() => {
+            // New, or ended while it was being made.
+            Reading::Absent | Reading::Unreadable
+                if may_be_new && entries.is_empty() && hard == HardState::default() =>
+            {
                 mark.set(&Claims::default())?;
                 Claims::default()
             }

@@ -15,8 +15,12 @@
 //! Each file has one connection and one thread ([`tokio_rusqlite`]), called once for each batch. The functions here are
 //! plain: they take a `&mut Connection` and block. The simulator calls the very same ones inline.
 //!
-//! CAVEATS. A node that finds its directory damaged refuses to start and says why; it is not refilled by its peers. A
-//! directory that was wiped whole looks new.
+//! Beside the directory lies its witness, `DATA.id`: it names the directory that was once filled here, so that an emptied
+//! or replaced one is not taken for a new one. A node that forgot its votes and its log would vote again, and one such
+//! node of three is enough to lose what was acknowledged.
+//!
+//! CAVEATS. A node that finds its directory damaged refuses to start and says why; it is not refilled by its peers. An
+//! old copy of a whole directory, put in its place, is not noticed by the node alone.
 
 mod checksum;
 mod log_store;
@@ -25,6 +29,7 @@ mod state_store;
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -75,6 +80,9 @@ pub enum StorageError {
     /// What is here is not what was written.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The log does not hold what was acknowledged: this node must not vote with it.
+    #[error("the log lost entries that were acknowledged: {0}")]
+    LogLost(String),
     /// The directory is another node's.
     #[error("this data directory belongs to {found}, not to {wanted}")]
     OtherNode {
@@ -108,6 +116,7 @@ impl StorageError {
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
+    witness: PathBuf,
 }
 
 impl Directory {
@@ -116,8 +125,61 @@ impl Directory {
     /// # Errors
     /// It cannot be made.
     pub fn open(path: &Path) -> Result<Directory, StorageError> {
-        fs::create_dir_all(path).map_err(StorageError::io("data directory"))?;
-        Ok(Directory { path: path.to_owned() })
+        let error = StorageError::io("data directory");
+        fs::create_dir_all(path).map_err(&error)?;
+        let path = path.canonicalize().map_err(&error)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".id");
+        Ok(Directory { witness: path.with_file_name(name), path })
+    }
+
+    /// Whether a log may be started here: there was never one.
+    ///
+    /// # Errors
+    /// There was one, and it is gone.
+    pub fn is_new(&self) -> Result<bool, StorageError> {
+        match (self.log().exists(), self.witness.exists()) {
+            (true, witnessed) => Ok(!witnessed),
+            (false, false) if self.state().exists() => {
+                Err(StorageError::LogLost("log.db is gone, state.db is not".into()))
+            }
+            (false, false) => Ok(true),
+            (false, true) => {
+                let witness = self.witness.display();
+                Err(StorageError::LogLost(format!("the directory was emptied, {witness} says that there was a log")))
+            }
+        }
+    }
+
+    /// Makes sure that this is the directory that was always here, and leaves a witness of it.
+    ///
+    /// # Errors
+    /// It is another.
+    pub fn witness(&self, storage_id: &str) -> Result<(), StorageError> {
+        let error = StorageError::io("the directory's witness");
+        match fs::read_to_string(&self.witness) {
+            Ok(known) if known.trim() == storage_id => Ok(()),
+            Ok(known) => Err(StorageError::LogLost(format!(
+                "this is directory {storage_id}, {} says that {} was here",
+                self.witness.display(),
+                known.trim()
+            ))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let mut file = fs::File::create(&self.witness).map_err(&error)?;
+                io::Write::write_all(&mut file, format!("{storage_id}\n").as_bytes()).map_err(&error)?;
+                file.sync_all().map_err(&error)
+            }
+            Err(e) => Err(error(e)),
+        }
+    }
+
+    /// Which files these are, to see later whether they still are.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn inodes(&self) -> io::Result<[(u64, u64); 3]> {
+        let inode = |path: PathBuf| fs::metadata(path).map(|m| (m.dev(), m.ino()));
+        Ok([inode(self.log())?, inode(self.mark())?, inode(self.state())?])
     }
 
     /// The log's file.

@@ -82,9 +82,10 @@ pub struct StateStore {
 /// Opens the tables and the machine they hold; a new machine if they are new.
 ///
 /// # Errors
-/// `Damaged` when what is here is not what was written, or belongs to another log: the caller may remove the file and
-/// build it anew from the log.
-pub fn load(conn: &mut Connection, storage_id: &str) -> Result<(StateStore, Machine), StorageError> {
+/// `Damaged` when what is here is not what was written: the caller may remove the file and build it anew from the log.
+/// `LogLost` when the tables know more than the log, which ends at `log_end`: they are written only after the log is on
+/// disk, so they are the witness that it once held more. They must be left as they are.
+pub fn load(conn: &mut Connection, storage_id: &str, log_end: u64) -> Result<(StateStore, Machine), StorageError> {
     let error = StorageError::sqlite(FILE);
     prepare(conn, FILE, "NORMAL")?;
     conn.execute_batch(SCHEMA).map_err(&error)?;
@@ -95,7 +96,10 @@ pub fn load(conn: &mut Connection, storage_id: &str) -> Result<(StateStore, Mach
         .map_err(&error)?;
     let Some((owner, applied, meta)) = meta else { return Ok((store, Machine::new())) };
     if owner != storage_id {
-        return Err(StorageError::Damaged(format!("{FILE} belongs to another log")));
+        return Err(StorageError::LogLost(format!("{FILE} was written beside another log")));
+    }
+    if applied.cast_unsigned() > log_end {
+        return Err(StorageError::LogLost(format!("{FILE} is as of {applied}, the log ends at {log_end}")));
     }
     let restored = Restored {
         applied: applied.cast_unsigned(),

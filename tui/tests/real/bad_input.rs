@@ -67,4 +67,11 @@ fn bad_input_is_one_line_and_nothing_is_lost() {
     cluster.up();
     let job = cluster.call(&["job", "1", "--json"]).json();
     assert_eq!((job["state"].as_str(), job["result"].as_str()), (Some("completed"), Some("kept")));
+
+    // A node that was robbed of its memory does not vote again.
+    assert_eq!(cluster.call(&["down"]).code, 0);
+    fs::remove_dir_all(&data).unwrap();
+    let said = cluster.call(&["up", "--bg"]);
+    assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
+    assert!(said.err.contains("the log lost entries that were acknowledged: the directory was emptied"), "{said:?}");
 }
