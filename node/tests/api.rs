@@ -190,6 +190,11 @@ async fn limits_are_named() {
     let message =
         refused(client.list(wire::ListRequest { limit: 1001, ..Default::default() }, WITHIN).await.unwrap_err());
     assert_eq!(message, "limit is 1001, the limit is 1000");
+    for number in [99, 0, -1] {
+        let unknown = wire::ListRequest { states: vec![JobState::Completed.into(), number], ..Default::default() };
+        let message = refused(client.list(unknown, WITHIN).await.unwrap_err());
+        assert_eq!(message, format!("job state is {number}, the limits are 1 to 7"));
+    }
     let spec = Some(wire::FaultSpec { fault: Some(fault_spec::Fault::Kill(wire::KillFault {})) });
     let kill = wire::InjectFaultRequest { spec, ttl_ms: 0, label: String::new() };
     let status = node.admin().inject_fault(kill).await.unwrap_err();
