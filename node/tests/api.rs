@@ -237,6 +237,39 @@ async fn observations_have_no_gap_and_can_be_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_sent_at_once_though_nothing_happens() {
+    let node = Node::start(0).await;
+    node.client().submit(job("echo", "x"), WITHIN).await.unwrap();
+    let mut admin = node.admin();
+    let newest = admin.status(wire::StatusRequest {}).await.unwrap().into_inner();
+    let observe = |from_seq| {
+        let request =
+            wire::ObserveRequest { from_seq: Some(from_seq), boot_id: newest.boot_id.clone(), kinds: Vec::new() };
+        let mut admin = admin.clone();
+        async move {
+            let mut events = admin.observe(request).await.unwrap().into_inner();
+            assert!(matches!(next(&mut events).await, Event::Snapshot(_)));
+            events
+        }
+    };
+    // All of it, before any status: nothing had to happen first, and nothing is said to be lost.
+    for from_seq in [0, 1] {
+        let mut events = observe(from_seq).await;
+        for seq in 1..=newest.observation_seq {
+            match next(&mut events).await {
+                Event::Observation(observation) => assert_eq!(observation.seq, seq),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // What lies beyond the newest is what comes next.
+    let mut events = observe(u64::MAX).await;
+    node.client().submit(job("echo", "y"), WITHIN).await.unwrap();
+    assert!(next_observation(&mut events).await.seq > newest.observation_seq);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_reflection_are_served() {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
     use tonic_reflection::pb::v1::{

@@ -131,12 +131,13 @@ impl Reader {
         let mut newest = self.view.observer.newest();
         let same_boot = self.request.boot_id == self.view.observer.boot_id();
         let mut next = match self.request.from_seq {
-            Some(seq) if same_boot => seq,
+            Some(seq) if same_boot => seq.clamp(1, *newest.borrow() + 1),
             // The reader knew an earlier life of this node: it has seen nothing of this one.
             Some(_) => 1,
             None => *newest.borrow_and_update() + 1,
         };
-        if !self.send_status(Event::Snapshot).await {
+        // What is already there is sent now: on an idle node nothing new may come for a long time.
+        if !self.send_status(Event::Snapshot).await || !self.send_observations(&mut next).await {
             return;
         }
         let mut clock = interval(STATUS_EVERY);
