@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use raftdeck_node::node::{self, NodeError, Options};
 use raftdeck_shared::{
-    client::{Client, ClientError, channel},
+    client::{API_MESSAGE_BYTES_MAX, Client, ClientError, channel},
     cluster::{ClusterFile, ExecutorSettings, NodeEntry, Timing},
     ids::{JobId, LeaseToken, NodeId},
     wire::{self, JobState, ObserveEvent, admin_client::AdminClient, fault_spec, observe_event::Event},
@@ -266,6 +266,40 @@ async fn history_is_sent_at_once_though_nothing_happens() {
     let mut events = observe(u64::MAX).await;
     node.client().submit(job("echo", "y"), WITHIN).await.unwrap();
     assert!(next_observation(&mut events).await.seq > newest.observation_seq);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_of_the_log_comes_in_replies_of_bounded_size() {
+    let node = Node::start(0).await;
+    let client = node.client();
+    let mut admin = node.admin().max_decoding_message_size(API_MESSAGE_BYTES_MAX);
+    // A whole bulk is one entry, larger than a reply's share, and comes alone.
+    let large = wire::NewJob { payload: vec![7; 1 << 20].into(), ..job("echo", "") };
+    let bulk = client.submit_bulk(vec![large.clone(); 4], WITHIN).await.unwrap()[0].index;
+    for _ in 0..3 {
+        client.submit(large.clone(), WITHIN).await.unwrap();
+    }
+    let mut rows = Vec::new();
+    let (mut from, mut sizes) = (bulk, Vec::new());
+    loop {
+        let request = wire::LogRangeRequest { from, limit: 1000, with_payload: true };
+        let reply = admin.log_range(request).await.unwrap().into_inner();
+        let Some(last) = reply.rows.last() else { break };
+        from = last.index + 1;
+        let bytes: u64 = reply.rows.iter().map(|row| row.payload.len() as u64).sum();
+        assert!(bytes <= 2 << 20 || reply.rows.len() == 1, "{bytes} bytes in {} rows", reply.rows.len());
+        sizes.push(bytes);
+        rows.extend(reply.rows);
+    }
+    assert!(sizes[0] > 4 << 20 && sizes.len() >= 4, "{sizes:?}");
+    assert!(rows.windows(2).all(|pair| pair[1].index == pair[0].index + 1), "a gap");
+    assert!(rows.iter().all(|row| row.payload.len() as u64 == row.payload_bytes));
+    // Without payloads there is nothing to bound but the rows.
+    let request = wire::LogRangeRequest { from: bulk, limit: 1000, with_payload: false };
+    assert!(admin.log_range(request).await.unwrap().into_inner().rows.len() >= rows.len());
+    let beyond = wire::LogRangeRequest { from: u64::MAX, limit: 1000, with_payload: true };
+    assert!(admin.log_range(beyond).await.unwrap().into_inner().rows.is_empty());
     node.stop().await;
 }
 

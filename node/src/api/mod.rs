@@ -62,7 +62,9 @@ pub async fn serve(listener: TcpListener, view: Arc<NodeView>, tables: Tables) -
     let jobs = JobsServer::new(jobs::JobsService::new(Arc::clone(&view), tables))
         .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(admin::AdminService::new(view));
+    let admin = AdminServer::new(admin::AdminService::new(view))
+        .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
     Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
