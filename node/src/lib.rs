@@ -7,6 +7,7 @@
 //! - [`handle`]: the way to it for everybody else;
 //! - [`storage`]: log, mark and tables on disk;
 //! - [`transport`]: messages between nodes;
+//! - `listener`: what both listeners accept, and how much of it;
 //! - [`observe`], [`faults`], [`status`]: what can be seen of a node, and what can be done to it on purpose;
 //! - [`api`]: the services for clients, workers and the console;
 //! - [`executor`]: the worker that every node brings along;
@@ -17,6 +18,7 @@ pub mod driver;
 pub mod executor;
 pub mod faults;
 pub mod handle;
+pub(crate) mod listener;
 pub mod node;
 pub mod observe;
 pub mod replica;

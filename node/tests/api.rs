@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use raftdeck_node::node::{self, NodeError, Options};
 use raftdeck_shared::{
-    client::{Client, ClientError, channel},
+    client::{API_MESSAGE_BYTES_MAX, Client, ClientError, channel},
     cluster::{ClusterFile, ExecutorSettings, NodeEntry, Timing},
     ids::{JobId, LeaseToken, NodeId},
     wire::{self, JobState, ObserveEvent, admin_client::AdminClient, fault_spec, observe_event::Event},
@@ -190,6 +190,11 @@ async fn limits_are_named() {
     let message =
         refused(client.list(wire::ListRequest { limit: 1001, ..Default::default() }, WITHIN).await.unwrap_err());
     assert_eq!(message, "limit is 1001, the limit is 1000");
+    for number in [99, 0, -1] {
+        let unknown = wire::ListRequest { states: vec![JobState::Completed.into(), number], ..Default::default() };
+        let message = refused(client.list(unknown, WITHIN).await.unwrap_err());
+        assert_eq!(message, format!("job state is {number}, the limits are 1 to 7"));
+    }
     let spec = Some(wire::FaultSpec { fault: Some(fault_spec::Fault::Kill(wire::KillFault {})) });
     let kill = wire::InjectFaultRequest { spec, ttl_ms: 0, label: String::new() };
     let status = node.admin().inject_fault(kill).await.unwrap_err();
@@ -228,6 +233,73 @@ async fn observations_have_no_gap_and_can_be_resumed() {
     let mut anew = admin.observe(other_life).await.unwrap().into_inner();
     assert!(matches!(next(&mut anew).await, Event::Snapshot(_)));
     assert_eq!(next_observation(&mut anew).await.seq, 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_sent_at_once_though_nothing_happens() {
+    let node = Node::start(0).await;
+    node.client().submit(job("echo", "x"), WITHIN).await.unwrap();
+    let mut admin = node.admin();
+    let newest = admin.status(wire::StatusRequest {}).await.unwrap().into_inner();
+    let observe = |from_seq| {
+        let request =
+            wire::ObserveRequest { from_seq: Some(from_seq), boot_id: newest.boot_id.clone(), kinds: Vec::new() };
+        let mut admin = admin.clone();
+        async move {
+            let mut events = admin.observe(request).await.unwrap().into_inner();
+            assert!(matches!(next(&mut events).await, Event::Snapshot(_)));
+            events
+        }
+    };
+    // All of it, before any status: nothing had to happen first, and nothing is said to be lost.
+    for from_seq in [0, 1] {
+        let mut events = observe(from_seq).await;
+        for seq in 1..=newest.observation_seq {
+            match next(&mut events).await {
+                Event::Observation(observation) => assert_eq!(observation.seq, seq),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // What lies beyond the newest is what comes next.
+    let mut events = observe(u64::MAX).await;
+    node.client().submit(job("echo", "y"), WITHIN).await.unwrap();
+    assert!(next_observation(&mut events).await.seq > newest.observation_seq);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_of_the_log_comes_in_replies_of_bounded_size() {
+    let node = Node::start(0).await;
+    let client = node.client();
+    let mut admin = node.admin().max_decoding_message_size(API_MESSAGE_BYTES_MAX);
+    // A whole bulk is one entry, larger than a reply's share, and comes alone.
+    let large = wire::NewJob { payload: vec![7; 1 << 20].into(), ..job("echo", "") };
+    let bulk = client.submit_bulk(vec![large.clone(); 4], WITHIN).await.unwrap()[0].index;
+    for _ in 0..3 {
+        client.submit(large.clone(), WITHIN).await.unwrap();
+    }
+    let mut rows = Vec::new();
+    let (mut from, mut sizes) = (bulk, Vec::new());
+    loop {
+        let request = wire::LogRangeRequest { from, limit: 1000, with_payload: true };
+        let reply = admin.log_range(request).await.unwrap().into_inner();
+        let Some(last) = reply.rows.last() else { break };
+        from = last.index + 1;
+        let bytes: u64 = reply.rows.iter().map(|row| row.payload.len() as u64).sum();
+        assert!(bytes <= 2 << 20 || reply.rows.len() == 1, "{bytes} bytes in {} rows", reply.rows.len());
+        sizes.push(bytes);
+        rows.extend(reply.rows);
+    }
+    assert!(sizes[0] > 4 << 20 && sizes.len() >= 4, "{sizes:?}");
+    assert!(rows.windows(2).all(|pair| pair[1].index == pair[0].index + 1), "a gap");
+    assert!(rows.iter().all(|row| row.payload.len() as u64 == row.payload_bytes));
+    // Without payloads there is nothing to bound but the rows.
+    let request = wire::LogRangeRequest { from: bulk, limit: 1000, with_payload: false };
+    assert!(admin.log_range(request).await.unwrap().into_inner().rows.len() >= rows.len());
+    let beyond = wire::LogRangeRequest { from: u64::MAX, limit: 1000, with_payload: true };
+    assert!(admin.log_range(beyond).await.unwrap().into_inner().rows.is_empty());
     node.stop().await;
 }
 

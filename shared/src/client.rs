@@ -1,7 +1,8 @@
 //! Channels to nodes, and the client that finds and follows the leader.
 //!
 //! A caller names what it wants and by when. The client tries the node it last knew as leader, follows the
-//! `raftdeck-leader` header of a node that is not, and goes round the others when a node does not answer. It may send a
+//! `raftdeck-leader` header of a node that is not, and goes round the others when a node does not answer. A cluster that
+//! has no room is asked again until there is some, or the time is up. It may send a
 //! request more than once, so every request it sends is safe to repeat: a submit carries an idempotency key (the client
 //! draws one where the caller gave none), an ack or fail carries its lease token, and a claim whose answer was lost
 //! gives its jobs back when the lease ends.
@@ -44,6 +45,9 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 
 /// Pause before asking again when no node knows a leader, or none answers.
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// Pause before asking a cluster again that has no room: sooner would only keep it full.
+const PAUSE_FULL: Duration = Duration::from_millis(200);
 
 /// Longest wait of a claim for work.
 pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -229,6 +233,7 @@ impl Client {
     {
         let start = Instant::now();
         let mut maybe_done = false;
+        let mut no_room = None;
         let mut last = String::from("no time was given");
         while let Some(left) = within.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
             let (address, channel) = self.route()?;
@@ -247,26 +252,34 @@ impl Client {
                 Err(_) => Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis())),
             };
             last = format!("{address}: {}", words(&status));
-            match status.code() {
-                Code::FailedPrecondition => {
-                    if !self.follow(&address, &status) {
-                        tokio::time::sleep(PAUSE.min(left)).await;
-                    }
+            let pause = match status.code() {
+                // Not the leader, or no longer: certainly not done here.
+                Code::FailedPrecondition | Code::Aborted if self.follow(&address, &status) => continue,
+                Code::FailedPrecondition | Code::Aborted => PAUSE,
+                // Certainly not done this time; an earlier attempt may have been.
+                Code::ResourceExhausted => {
+                    no_room = Some(status.message().to_owned());
+                    PAUSE_FULL
                 }
                 Code::Unavailable if never_sent(&status) => {
                     self.leave(&address);
-                    tokio::time::sleep(PAUSE.min(left)).await;
+                    PAUSE
                 }
                 Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal => {
                     maybe_done = true;
                     self.leave(&address);
-                    tokio::time::sleep(PAUSE.min(left)).await;
+                    PAUSE
                 }
                 code => return Err(ClientError::Refused { code, message: status.message().to_owned() }),
-            }
+            };
+            tokio::time::sleep(pause.min(within.saturating_sub(start.elapsed()))).await;
         }
         let last = format!("gave up after {} ms; last answer from {last}", within.as_millis());
-        Err(if maybe_done { ClientError::Unknown(last) } else { ClientError::Unreachable(last) })
+        Err(match no_room {
+            _ if maybe_done => ClientError::Unknown(last),
+            Some(message) => ClientError::Refused { code: Code::ResourceExhausted, message },
+            None => ClientError::Unreachable(last),
+        })
     }
 
     /// Where to send now: the leader as last known, else the next node in turn.

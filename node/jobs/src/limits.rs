@@ -40,6 +40,8 @@ pub const ATTEMPTS_MAX: u32 = 1000;
 pub const PRIORITY_MAX: u8 = 9;
 /// Longest delay of a job.
 pub const DELAY_MS_MAX: u64 = 3650 * DAY_MS;
+/// Latest run-at time, unix ms: the end of the year 9999, the last that dates of four digits can say.
+pub const RUN_AT_MS_MAX: u64 = 253_402_300_799_999;
 /// Longest wait before a retry, whoever asks for it.
 pub const RETRY_MS_MAX: u64 = 30 * DAY_MS;
 
@@ -149,6 +151,7 @@ impl NewJob {
         at_most("priority", self.priority, PRIORITY_MAX, "")?;
         at_most("payload", self.payload.len(), PAYLOAD_BYTES_MAX, " bytes")?;
         at_most("delay", self.delay_ms, DELAY_MS_MAX, " ms")?;
+        at_most("run-at time", self.run_at_ms.unwrap_or(0), RUN_AT_MS_MAX, " ms")?;
         if self.run_at_ms.is_some() && self.delay_ms > 0 {
             let value = format!("{} ms beside a run-at time", self.delay_ms);
             return Err(Invalid { what: "delay", value, limit: "only one of the two may be given".into() });

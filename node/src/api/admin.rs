@@ -27,6 +27,10 @@ const WAITING_MAX: usize = 64;
 
 const LOG_ROWS_MAX: u32 = 1000;
 
+/// Entries with their payloads in one reply weigh at most this much, but for one that is larger by itself: that one and
+/// what is around it still fit a message.
+const LOG_BYTES_MAX: usize = 2 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct AdminService {
@@ -63,11 +67,11 @@ impl Admin for AdminService {
             return Err(Status::invalid_argument(format!("limit is {limit}, the limit is {LOG_ROWS_MAX}")));
         }
         let from = Index(from.max(1));
+        let bytes_max = if with_payload { LOG_BYTES_MAX } else { usize::MAX };
         let look = self.view.handle.look(move |replica, _| {
             let log = replica.raft().log();
             let (last, _) = log.last();
-            let until = Index((from.0 + u64::from(limit)).saturating_sub(1).min(last.0));
-            (last, log.range(from, until).to_vec())
+            (last, log.batch(from, limit as usize, bytes_max))
         });
         let (last, entries) = look.await.map_err(|e| stopping(&e))?;
         let rows = entries
@@ -131,12 +135,13 @@ impl Reader {
         let mut newest = self.view.observer.newest();
         let same_boot = self.request.boot_id == self.view.observer.boot_id();
         let mut next = match self.request.from_seq {
-            Some(seq) if same_boot => seq,
+            Some(seq) if same_boot => seq.clamp(1, *newest.borrow() + 1),
             // The reader knew an earlier life of this node: it has seen nothing of this one.
             Some(_) => 1,
             None => *newest.borrow_and_update() + 1,
         };
-        if !self.send_status(Event::Snapshot).await {
+        // What is already there is sent now: on an idle node nothing new may come for a long time.
+        if !self.send_status(Event::Snapshot).await || !self.send_observations(&mut next).await {
             return;
         }
         let mut clock = interval(STATUS_EVERY);

@@ -54,9 +54,11 @@ pub(super) fn state_to_wire(state: JobState) -> wire::JobState {
     }
 }
 
-pub(super) fn state_from_wire(state: wire::JobState) -> Result<JobState, Status> {
-    match state {
-        wire::JobState::Unspecified => Err(Status::invalid_argument("an unspecified job state")),
+/// A state by its number on the wire. One that is not known is refused: left out, it would widen what was asked for.
+pub(super) fn state_from_wire(number: i32) -> Result<JobState, Status> {
+    let unknown = || Status::invalid_argument(format!("job state is {number}, the limits are 1 to 7"));
+    match wire::JobState::try_from(number).map_err(|_| unknown())? {
+        wire::JobState::Unspecified => Err(unknown()),
         wire::JobState::Scheduled => Ok(JobState::Scheduled),
         wire::JobState::Available => Ok(JobState::Available),
         wire::JobState::Running => Ok(JobState::Running),

@@ -250,7 +250,7 @@ impl Jobs for JobsService {
             n if n <= LIST_MAX => n,
             n => return Err(Status::invalid_argument(format!("limit is {n}, the limit is {LIST_MAX}"))),
         } as usize;
-        let states = request.states().map(state_from_wire).collect::<Result<_, _>>()?;
+        let states = request.states.iter().copied().map(state_from_wire).collect::<Result<_, _>>()?;
         let filter = JobFilter {
             states,
             queue: request.queue,

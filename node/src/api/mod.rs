@@ -22,10 +22,9 @@ use raftdeck_shared::{
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rusqlite::Connection;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{status::NodeView, storage::StateStore};
+use crate::{listener, status::NodeView, storage::StateStore};
 
 /// Requests at a time on one connection.
 const STREAMS_MAX: u32 = 1024;
@@ -62,9 +61,10 @@ pub async fn serve(listener: TcpListener, view: Arc<NodeView>, tables: Tables) -
     let jobs = JobsServer::new(jobs::JobsService::new(Arc::clone(&view), tables))
         .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
-    let admin = AdminServer::new(admin::AdminService::new(view));
+    let admin = AdminServer::new(admin::AdminService::new(view))
+        .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
     Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .max_concurrent_streams(STREAMS_MAX)
@@ -72,7 +72,7 @@ pub async fn serve(listener: TcpListener, view: Arc<NodeView>, tables: Tables) -
         .add_service(reflection)
         .add_service(jobs)
         .add_service(admin)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(listener::connections(listener))
         .await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use raftdeck_shared::wire;
 use tokio::time::sleep;
 
-use super::{Outcome, expiry, lease::Lease};
+use super::{Outcome, expiry, lease::Lease, output::Tail};
 
 /// Longest sleep: a day.
 const SLEEP_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -17,7 +17,7 @@ const SLEEP_MS_DEFAULT: u64 = 1000;
 /// A handler that needs no program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BuiltIn {
-    /// Results in its payload.
+    /// Results in its payload; of one that is too long, in its end, as the output of a program would be.
     Echo,
     /// Fails, with its payload as the error.
     Fail,
@@ -36,18 +36,24 @@ impl BuiltIn {
     }
 
     /// Runs to the end, the limit, or the order to stop.
-    pub(super) async fn run(self, job: &wire::ClaimedJob, limit: Option<Duration>, lease: &mut Lease) -> Outcome {
+    pub(super) async fn run(
+        self,
+        job: &wire::ClaimedJob,
+        limit: Option<Duration>,
+        output_bytes_max: usize,
+        lease: &mut Lease,
+    ) -> Outcome {
         tokio::select! {
             biased;
-            outcome = self.outcome(&job.payload) => outcome,
+            outcome = self.outcome(&job.payload, output_bytes_max) => outcome,
             stop = lease.stopped() => Outcome::Stopped(stop),
             limit = expiry(limit) => Outcome::timed_out(limit),
         }
     }
 
-    async fn outcome(self, payload: &Bytes) -> Outcome {
+    async fn outcome(self, payload: &Bytes, output_bytes_max: usize) -> Outcome {
         match self {
-            BuiltIn::Echo => Outcome::Done(payload.clone()),
+            BuiltIn::Echo => Outcome::Done(Tail::of(payload, output_bytes_max)),
             BuiltIn::Fail => match String::from_utf8_lossy(payload).trim() {
                 "" => Outcome::retryable("failed, as it was asked to"),
                 text => Outcome::retryable(text),

@@ -18,6 +18,7 @@
 //! - A program runs only while the cluster cannot have given its job away: the time counts from the moment the claim or
 //!   the renewal was *sent*, on this machine's monotonic clock. Without an answer the program is dead by the deadline.
 //! - A job whose lease was lost is never settled. All others are, under their token, for as long as the lease lasts.
+//! - No result is longer than the output limit, whoever made it: a longer one keeps its end.
 //! - Whatever ends an attempt, its process group is killed with it and its directory is removed.
 //!
 //! # Caveats
@@ -211,13 +212,14 @@ impl Executor {
     }
 
     async fn execute(&self, job: &wire::ClaimedJob, lease: &mut lease::Lease) -> Outcome {
+        let output_bytes_max = self.settings.output_bytes_max;
         if let Some(built_in) = BuiltIn::named(&job.handler) {
-            return built_in.run(job, shorter(None, job.timeout_ms), lease).await;
+            return built_in.run(job, shorter(None, job.timeout_ms), output_bytes_max, lease).await;
         }
         match self.commands.get(&job.handler) {
             Some(handler) => {
                 let limit = shorter(handler.timeout_ms, job.timeout_ms);
-                process::run(&handler.command, job, limit, self.settings.output_bytes_max, lease).await
+                process::run(&handler.command, job, limit, output_bytes_max, lease).await
             }
             None => Outcome::retryable(format!("handler {:?} is not known to {}", job.handler, self.worker)),
         }

@@ -57,6 +57,16 @@ impl Tail {
         [line(rest).as_bytes(), &kept[kept.len() - rest..]].concat().into()
     }
 
+    /// The same of bytes that are all here: as they are if they fit.
+    pub(super) fn of(whole: &Bytes, bytes_max: usize) -> Bytes {
+        if whole.len() <= bytes_max {
+            return whole.clone();
+        }
+        let mut tail = Tail::new(bytes_max);
+        whole.chunks(CHUNK_BYTES).for_each(|chunk| tail.push(chunk));
+        tail.into_bytes()
+    }
+
     /// The last line that is not blank, fit for an error text: without control characters.
     pub(super) fn last_line(&self) -> Option<String> {
         let kept: Vec<u8> = self.kept.iter().copied().collect();

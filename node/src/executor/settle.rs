@@ -1,16 +1,19 @@
 //! Telling the cluster how a job ended.
 //!
 //! Settling is repeated until it is answered or the lease is over. That is safe: the token admits one settlement, and the
-//! cluster gives the same call the same answer again.
+//! cluster gives the same call the same answer again. A report that the cluster cannot take (out of bounds) would be
+//! refused as long as it is repeated, and so would that of the next attempt: the job fails for good, with the refusal as its
+//! error.
 
 use bytes::Bytes;
 use raftdeck_jobs::limits::ERROR_BYTES_MAX;
 use raftdeck_shared::{
-    client::Client,
+    client::{Client, ClientError},
     ids::{JobId, LeaseToken},
     wire,
 };
 use tokio::time::Instant;
+use tonic::Code;
 use tracing::{debug, info, warn};
 
 use super::{Outcome, SETTLE_AT_STOP_MAX, lease::Stop, trouble::Trouble};
@@ -29,7 +32,7 @@ pub(super) async fn settle(client: &Client, job: &wire::ClaimedJob, outcome: Out
         retry_after_ms: None,
         non_retryable: false,
     };
-    let report = match outcome {
+    let mut report = match outcome {
         Outcome::Done(result) => Report::Ack(result),
         Outcome::Failed { error, retry } => Report::Fail(wire::Failure { non_retryable: !retry, ..failure(error) }),
         // Not retryable, so that no attempt comes after; the cluster knows of the cancellation and says so.
@@ -45,6 +48,7 @@ pub(super) async fn settle(client: &Client, job: &wire::ClaimedJob, outcome: Out
         }
     };
     let mut trouble = Trouble::while_("settling a job");
+    let mut reworded = false;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -60,6 +64,14 @@ pub(super) async fn settle(client: &Client, job: &wire::ClaimedJob, outcome: Out
             }
             Ok(settled) => {
                 return info!(job = job.id, attempt = job.attempt, "settlement refused: {}", settled.refused);
+            }
+            Err(ClientError::Refused { code: Code::InvalidArgument, message }) => {
+                warn!(job = job.id, attempt = job.attempt, "settlement out of bounds: {message}");
+                if reworded {
+                    return;
+                }
+                reworded = true;
+                report = Report::Fail(wire::Failure { non_retryable: true, ..failure(message) });
             }
             Err(error) => trouble.pause(&error).await,
         }

@@ -10,12 +10,12 @@ use raftdeck_shared::wire::{
     peer_server::{Peer, PeerServer},
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tracing::{debug, warn};
 
 use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec};
-use crate::{handle::Handle, observe::Moment};
+use crate::{handle::Handle, listener, observe::Moment};
 
 #[derive(Debug)]
 struct Receiver {
@@ -44,14 +44,13 @@ pub async fn serve(
     let service =
         PeerServer::new(receiver).max_decoding_message_size(FRAME_BYTES_MAX).max_encoding_message_size(FRAME_BYTES_MAX);
     Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
         .max_concurrent_streams(16)
         .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(listener::connections(listener))
         .await
 }
 

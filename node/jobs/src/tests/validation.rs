@@ -11,6 +11,7 @@ fn words(result: Result<(), Invalid>) -> String {
 fn each_limit_of_a_job_names_the_thing_the_value_and_the_limit() {
     assert_eq!(job().validate(), Ok(()));
     assert_eq!(NewJob { payload: vec![0; PAYLOAD_BYTES_MAX].into(), priority: 9, ..job() }.validate(), Ok(()));
+    assert_eq!(NewJob { run_at_ms: Some(RUN_AT_MS_MAX), ..job() }.validate(), Ok(()));
     let cases = [
         (
             NewJob { payload: vec![0; PAYLOAD_BYTES_MAX + 1].into(), ..job() },
@@ -25,6 +26,10 @@ fn each_limit_of_a_job_names_the_thing_the_value_and_the_limit() {
         (
             NewJob { delay_ms: 5, run_at_ms: Some(5), ..job() },
             "delay is 5 ms beside a run-at time, only one of the two may be given",
+        ),
+        (
+            NewJob { run_at_ms: Some(RUN_AT_MS_MAX + 1), ..job() },
+            "run-at time is 253402300800000 ms, the limit is 253402300799999",
         ),
         (
             NewJob { backoff: Backoff::Fixed { delay_ms: RETRY_MS_MAX + 1 }, ..job() },

@@ -108,6 +108,17 @@ async fn a_payload_beyond_any_pipe_comes_through_and_output_keeps_its_end() {
 }
 
 #[tokio::test]
+async fn an_echo_that_is_too_long_keeps_its_end_as_a_program_would() {
+    let payload: Vec<u8> = (0..10_000).flat_map(|n| format!("{n:09}\n").into_bytes()).collect();
+    let mut bench = Bench::start([("it", command(&["cat"]))], settings(1, 10_000)).await;
+    bench.give("echo", &payload, |_| {});
+    let echoed = result(bench.settled().await);
+    bench.give("it", &payload, |_| {});
+    assert_eq!(echoed.len(), ExecutorSettings::default().output_bytes_max);
+    assert_eq!(echoed, result(bench.settled().await));
+}
+
+#[tokio::test]
 async fn a_program_need_not_read_its_payload() {
     assert_eq!(result(run_one(shell("echo fine"), &[b'x'; 1 << 20]).await), "fine\n");
 }
@@ -262,6 +273,24 @@ async fn settling_is_repeated_under_the_same_token_until_it_is_answered() {
     bench.settle_with([Settling::Refuse]);
     bench.give("echo", b"y", |_| {});
     assert_eq!(result(bench.settled().await), "y");
+    assert!(!bench.until_claim().await.iter().any(Seen::is_settlement));
+}
+
+#[tokio::test]
+async fn a_report_out_of_bounds_is_settled_once_as_a_failure_for_good() {
+    let mut bench = Bench::start([], settings(1, 10_000)).await;
+    bench.settle_with([Settling::Error(Code::InvalidArgument)]);
+    let job = bench.give("echo", b"x", |_| {});
+    assert_eq!(result(bench.settled().await), "x");
+    let failed = failure(bench.settled().await);
+    assert_eq!((failed.error.as_str(), failed.non_retryable), ("as told", true));
+    assert_eq!(failed.lease, Some(wire::LeaseRef { job: job.id, token: job.token }));
+    assert!(!bench.until_claim().await.iter().any(Seen::is_settlement));
+    // If not even that is taken, there is nothing left to say.
+    bench.settle_with([Settling::Error(Code::InvalidArgument), Settling::Error(Code::InvalidArgument)]);
+    bench.give("echo", b"y", |_| {});
+    bench.settled().await;
+    bench.settled().await;
     assert!(!bench.until_claim().await.iter().any(Seen::is_settlement));
 }
 
