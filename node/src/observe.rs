@@ -122,8 +122,8 @@ impl Observer {
             }
             ring.kept.push_back(Arc::new(observation));
         }
+        // Under the lock: or of two that record at once, the later might be published before the earlier.
         let newest = ring.next_seq - 1;
-        drop(ring);
         self.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     }
 
