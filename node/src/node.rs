@@ -149,6 +149,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
         Arc::new(own_client(&cluster, &node)?),
         cluster.handlers.clone(),
         cluster.executor,
+        std::path::absolute(&data).unwrap_or_else(|_| data.clone()).join("work"),
         executing,
         stop.clone(),
     ));

@@ -45,6 +45,7 @@ mod trouble;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -107,17 +108,22 @@ impl Outcome {
 ///
 /// `worker` is the name under which people see the leases. `handlers` are those of the cluster file: commands are run here
 /// beside the built-in ones, external ones are left to others. `executing` is kept at the number of jobs that run now.
+/// Programs work in folders below `scratch`; what an earlier life left there is removed.
 pub async fn run(
     worker: String,
     client: Arc<Client>,
     mut handlers: BTreeMap<String, Handler>,
     settings: ExecutorSettings,
+    scratch: PathBuf,
     executing: Arc<AtomicU64>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     handlers.retain(|_, handler| !handler.external);
+    if let Err(error) = process::sweep(&scratch) {
+        warn!("{}: {error}", scratch.display()); // Programs will be refused with the same error; echo and sleep will not.
+    }
     let leases = Arc::new(Leases::new(Duration::from_millis(settings.lease_ms), executing));
-    let executor = Arc::new(Executor { worker, client, commands: handlers, settings, leases });
+    let executor = Arc::new(Executor { worker, client, commands: handlers, settings, scratch, leases });
     let mut jobs = JoinSet::new();
     let work = async {
         tokio::select! {
@@ -148,6 +154,7 @@ struct Executor {
     client: Arc<Client>,
     commands: BTreeMap<String, Handler>,
     settings: ExecutorSettings,
+    scratch: PathBuf,
     leases: Arc<Leases>,
 }
 
@@ -219,7 +226,7 @@ impl Executor {
         match self.commands.get(&job.handler) {
             Some(handler) => {
                 let limit = shorter(handler.timeout_ms, job.timeout_ms);
-                process::run(&handler.command, job, limit, output_bytes_max, lease).await
+                process::run(&handler.command, &self.scratch, job, limit, output_bytes_max, lease).await
             }
             None => Outcome::retryable(format!("handler {:?} is not known to {}", job.handler, self.worker)),
         }

@@ -25,7 +25,7 @@
 use std::{
     env, fs, io,
     os::unix::{fs::DirBuilderExt as _, process::ExitStatusExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -73,6 +73,7 @@ enum End {
 /// Runs a program to its end, its limit, or the order to stop.
 pub(super) async fn run(
     argv: &[String],
+    folder: &Path,
     job: &wire::ClaimedJob,
     limit: Option<Duration>,
     output_bytes_max: usize,
@@ -81,7 +82,7 @@ pub(super) async fn run(
     let [program, arguments @ ..] = argv else {
         return Outcome::retryable(format!("handler {:?} has no program", job.handler));
     };
-    let scratch = match Scratch::create(job) {
+    let scratch = match Scratch::create(folder, job) {
         Ok(scratch) => scratch,
         Err(error) => return Outcome::retryable(format!("no working directory: {error}")),
     };
@@ -219,15 +220,23 @@ impl Drop for Group {
     }
 }
 
+/// Makes an empty folder for working directories. A node that was killed could not remove its own.
+pub(super) fn sweep(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// The working directory of one attempt: nobody else's, and gone afterwards.
 struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    fn create(job: &wire::ClaimedJob) -> io::Result<Scratch> {
-        let name = format!("raftdeck-job-{}-{}", job.id, uuid::Uuid::new_v4().simple());
-        let path = env::temp_dir().join(name);
+    fn create(folder: &Path, job: &wire::ClaimedJob) -> io::Result<Scratch> {
+        let path = folder.join(format!("job-{}-{}", job.id, uuid::Uuid::new_v4().simple()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Scratch { path })
     }

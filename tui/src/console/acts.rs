@@ -105,6 +105,7 @@ impl Act {
                     })
                     .collect();
                 let act = model.begin(format!("cut {said_a} from {said_b}"));
+                model.marked.clear(); // They were marked for this.
                 vec![Cmd::Cut { act, ends, ttl_ms: CUT_TTLS_MS[*ttl] }]
             }
         }
@@ -247,6 +248,9 @@ fn note(hits_leader: bool, after: &Reach, undo: &str, model: &Model) -> String {
         (true, true) => "This hits the leader: no job is accepted until the others have elected a new one.".into(),
         (false, _) if undo == "heal the cut" && !down.is_empty() => {
             format!("No job is accepted until you {undo} or restart {}.", model.names(&down, " "))
+        }
+        (false, _) if down.len() > 1 && undo != "heal the cut" => {
+            format!("No job is accepted until you restart enough of {}.", model.names(&down, " "))
         }
         (false, _) => format!("No job is accepted until you {undo}."),
     }

@@ -53,7 +53,10 @@ fn confirm_key(model: &mut Model, mut confirm: Confirm, key: &KeyEvent) -> Vec<C
     match key.code {
         KeyCode::Enter => match confirm.chosen(&effect) {
             Some(Button::Go) => return confirm.act.start(model),
-            Some(Button::Cancel) => return Vec::new(),
+            Some(Button::Cancel) => {
+                model.say(Tone::Plain, "cancelled: nothing was done");
+                return Vec::new();
+            }
             None => {}
         },
         KeyCode::Up | KeyCode::Down => {

@@ -172,6 +172,8 @@ fn not_a_workers_call() -> Status {
 
 /// An executor at work, and the fake that it works for.
 pub(super) struct Bench {
+    /// Where programs work.
+    _folder: tempfile::TempDir,
     fake: Arc<Fake>,
     seen: mpsc::UnboundedReceiver<Seen>,
     executing: Arc<AtomicU64>,
@@ -203,9 +205,19 @@ impl Bench {
         let client = Arc::new(Client::new([address.to_string()]).unwrap());
         let executing = Arc::new(AtomicU64::new(0));
         let (shutdown, asked) = watch::channel(false);
-        let run =
-            tokio::spawn(super::super::run("n1".into(), client, handlers, settings, Arc::clone(&executing), asked));
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("work");
+        let run = tokio::spawn(super::super::run(
+            "n1".into(),
+            client,
+            handlers,
+            settings,
+            scratch,
+            Arc::clone(&executing),
+            asked,
+        ));
         Bench {
+            _folder: folder,
             fake,
             seen,
             executing,

@@ -92,7 +92,7 @@ async fn a_program_gets_its_payload_and_a_clean_environment() {
     let values = format!("{} 1 mail {} {}", job.id, job.token, job.deadline_ms);
     assert_eq!(lines[0], format!("ATTEMPT DEADLINE FENCE_TOKEN JOB_ID LANG PATH QUEUE {values}"));
     assert_eq!(lines[1..3], ["0", "the payload"], "{text}");
-    assert!(lines[3].contains("raftdeck-job-"), "{text}");
+    assert!(lines[3].contains(&format!("/work/job-{}-", job.id)), "{text}");
     // Removed before the job was settled.
     assert!(!std::path::Path::new(lines[3]).exists());
 }

@@ -190,7 +190,7 @@ fn losing_the_quorum_wants_its_name_typed() {
     let effect = confirm.act.effect(&desk.model);
     assert_eq!(effect.now, "{n1 n2 n3} can talk: 3 of 5, quorum kept; apart {n4}; down n5");
     assert_eq!(effect.after, "{n2 n3} can talk: 2 of 5, NO QUORUM; apart {n4}; down n1 n5");
-    assert_eq!(effect.note, "No job is accepted until you restart n1.");
+    assert_eq!(effect.note, "No job is accepted until you restart enough of n1 n5.");
     desk.press(KeyCode::Tab);
     desk.keys("kill n");
     assert_eq!(desk.press(KeyCode::Enter), [], "not the whole phrase");
