@@ -4,6 +4,7 @@
 //! DATA/log.db     the log, term and vote      synchronous=FULL: what was acknowledged is here
 //! DATA/mark       what log.db must hold       two slots, written after log.db and before any acknowledgement
 //! DATA/state.db   jobs, queues, keys          synchronous=NORMAL: written behind, rebuilt from the log
+//! DATA.id         names this directory        so that an emptied or exchanged one is not taken for a new one
 //! ```
 //!
 //! Facts that force this shape (each measured on the bundled SQLite): one flipped bit in a write-ahead log makes SQLite

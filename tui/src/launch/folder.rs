@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/cluster.toml     the cluster file, as `up` wrote it or as the operator did
+//! DIR/n1.id            names the directory that n1 once filled: an emptied one is refused
 //! DIR/n1/              data directory of node n1, and beside its data:
 //! DIR/n1/node.log        what it says
 //! DIR/n1/pid             the process, as `PID START`
