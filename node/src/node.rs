@@ -39,7 +39,7 @@ use crate::{
     replica::Replica,
     status::NodeView,
     storage::{self, Directory, FileMark, Found, Identity, LogStore, StateStore, StorageError},
-    transport::{self, Links, Me, Outbox},
+    transport::{self, Links, Me, Outbox, Receiver},
 };
 
 /// A stopping node gives its jobs back in this time, or leaves them to their leases.
@@ -142,7 +142,8 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     });
     let boot_id = observer.boot_id().to_owned();
     let peer_ids: BTreeSet<NodeId> = peers.into_iter().collect();
-    let mut peer_service = tokio::spawn(transport::serve(peer_listener, me, group, boot_id, peer_ids, links, handle));
+    let receiver = Receiver { me, group, boot_id, peers: peer_ids, links, handle };
+    let mut peer_service = tokio::spawn(transport::serve(peer_listener, receiver));
     let mut api_service = tokio::spawn(api::serve(api_listener, view, tables));
     let mut executor = tokio::spawn(executor::run(
         node.name.clone(),

@@ -20,7 +20,7 @@ use raftdeck_shared::{
     cluster::ClusterFile,
     wire::{self, LinkState, ObservationKind},
 };
-pub use receiver::serve;
+pub use receiver::{Receiver, serve};
 use tokio::sync::mpsc;
 use tracing::info;
 

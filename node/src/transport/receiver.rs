@@ -17,30 +17,28 @@ use tracing::{debug, warn};
 use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec};
 use crate::{handle::Handle, listener, observe::Moment};
 
+/// Takes the streams of other nodes.
 #[derive(Debug)]
-struct Receiver {
-    me: Me,
-    group: GroupId,
-    boot_id: String,
-    peers: BTreeSet<NodeId>,
-    links: Arc<Links>,
-    handle: Handle,
+pub struct Receiver {
+    /// Who answers.
+    pub me: Me,
+    /// The group that is served.
+    pub group: GroupId,
+    /// This life of the process.
+    pub boot_id: String,
+    /// Who may dial.
+    pub peers: BTreeSet<NodeId>,
+    /// What is known of the links.
+    pub links: Arc<Links>,
+    /// Where messages go.
+    pub handle: Handle,
 }
 
 /// Serves the peer listener until the process ends.
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    me: Me,
-    group: GroupId,
-    boot_id: String,
-    peers: BTreeSet<NodeId>,
-    links: Arc<Links>,
-    handle: Handle,
-) -> Result<(), tonic::transport::Error> {
-    let receiver = Receiver { me, group, boot_id, peers, links, handle };
+pub async fn serve(listener: TcpListener, receiver: Receiver) -> Result<(), tonic::transport::Error> {
     let service =
         PeerServer::new(receiver).max_decoding_message_size(FRAME_BYTES_MAX).max_encoding_message_size(FRAME_BYTES_MAX);
     Server::builder()
