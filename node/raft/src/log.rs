@@ -67,6 +67,8 @@ struct UnderWay {
 pub struct Log {
     start: LogStart,
     entries: Vec<Entry>,
+    /// What they weigh.
+    bytes: usize,
     /// Those that the entries hold, in order.
     memberships: Vec<(Index, Membership)>,
     durable: Index,
@@ -88,7 +90,17 @@ impl Log {
         let last = Index(start.index.0 + entries.len() as u64);
         let memberships = entries.iter().filter_map(membership_in).collect();
         let under_way = VecDeque::new();
-        Log { start, entries, memberships, durable: last, under_way, unwritten: last.next(), start_unwritten: false }
+        let bytes = entries.iter().map(Entry::weight_bytes).sum();
+        Log {
+            start,
+            entries,
+            bytes,
+            memberships,
+            durable: last,
+            under_way,
+            unwritten: last.next(),
+            start_unwritten: false,
+        }
     }
 
     /// Where it begins.
@@ -127,6 +139,23 @@ impl Log {
         assert!(index >= self.start.index, "the memberships before {} are forgotten", self.start.index);
         let known = self.memberships.iter().rev().find(|(at, _)| *at <= index);
         known.map_or(&self.start.membership, |(_, membership)| membership)
+    }
+
+    /// What its entries weigh.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The first index after which the entries weigh no more than so much.
+    #[must_use]
+    pub fn first_within(&self, bytes_max: usize) -> Index {
+        let mut bytes = 0;
+        let too_much = self.entries.iter().rev().find(|entry| {
+            bytes += entry.weight_bytes();
+            bytes > bytes_max
+        });
+        too_much.map_or(self.start.index, |entry| entry.index)
     }
 
     /// How many entries are at or before an index, which may lie on either side of the log.
@@ -188,6 +217,7 @@ impl Log {
             assert_eq!(entry.index, last.next(), "an append leaves a gap in the log");
             assert!(entry.term >= last_term, "an append lets the term fall");
             self.memberships.extend(membership_in(&entry));
+            self.bytes += entry.weight_bytes();
             self.entries.push(entry);
         }
     }
@@ -196,7 +226,8 @@ impl Log {
     pub(crate) fn truncate(&mut self, from: Index) {
         assert!(from > self.start.index, "entry {from} is in a snapshot and would be truncated");
         let keep = from.prev();
-        self.entries.truncate(self.count_to(keep));
+        let gone = self.entries.drain(self.count_to(keep)..);
+        self.bytes -= gone.map(|e| e.weight_bytes()).sum::<usize>();
         self.memberships.retain(|(at, _)| *at <= keep);
         self.durable = self.durable.min(keep);
         self.unwritten = self.unwritten.min(from);
@@ -210,7 +241,8 @@ impl Log {
         assert!(index <= self.durable, "entry {index} is not on disk and would be compacted");
         let term = self.term_at(index).expect("what is compacted is in the log");
         self.start = LogStart { index, term, membership: self.membership_at(index).clone() };
-        self.entries.drain(..self.entries.partition_point(|e| e.index <= index));
+        let gone = self.entries.drain(..self.entries.partition_point(|e| e.index <= index));
+        self.bytes -= gone.map(|e| e.weight_bytes()).sum::<usize>();
         self.memberships.retain(|(at, _)| *at > index);
         self.start_unwritten = true;
     }
@@ -222,6 +254,7 @@ impl Log {
             return;
         }
         self.entries.clear();
+        self.bytes = 0;
         self.memberships.clear();
         self.durable = Index(0);
         self.unwritten = start.index.next();

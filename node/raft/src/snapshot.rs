@@ -109,6 +109,12 @@ impl Raft {
         self.snapshot = Some(meta);
     }
 
+    /// The newest snapshot that can be sent.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
     /// A snapshot could not be made now; it is asked for again.
     pub fn snapshot_failed(&mut self) {
         self.snapshot_wanted = false;
