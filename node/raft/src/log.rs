@@ -38,7 +38,7 @@ pub enum EntryKind {
     /// For the state machine above, which alone can read it.
     Command(Bytes),
     /// Who belongs to the group from here on.
-    Membership(Membership),
+    Membership(Box<Membership>),
 }
 
 impl Entry {
@@ -291,7 +291,7 @@ impl Log {
 
 fn membership_in(entry: &Entry) -> Option<(Index, Membership)> {
     match &entry.kind {
-        EntryKind::Membership(membership) => Some((entry.index, membership.clone())),
+        EntryKind::Membership(membership) => Some((entry.index, (**membership).clone())),
         EntryKind::Noop | EntryKind::Command(_) => None,
     }
 }

@@ -73,7 +73,7 @@ pub enum Body {
     /// "Campaign now, you are to lead" (thesis 3.10).
     TimeoutNow,
     /// "You are so far behind that you need this snapshot."
-    SnapshotOffer(SnapshotMeta),
+    SnapshotOffer(Box<SnapshotMeta>),
     /// "Send what comes at this offset."
     SnapshotWanted {
         /// Of which snapshot.

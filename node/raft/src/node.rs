@@ -231,7 +231,7 @@ impl Raft {
             }
             Body::Append(append) => self.handle_append(from, id, append),
             Body::Heartbeat { commit, read } => self.handle_heartbeat(from, id, commit, read),
-            Body::SnapshotOffer(meta) => self.handle_snapshot_offer(from, id, meta),
+            Body::SnapshotOffer(meta) => self.handle_snapshot_offer(from, id, *meta),
             Body::SnapshotChunk(chunk) => self.handle_snapshot_chunk(from, id, chunk),
             // What was said in an earlier term says nothing about this one.
             Body::Appended { .. }

@@ -79,7 +79,7 @@ impl Raft {
     }
 
     fn append_membership(&mut self, membership: Membership) -> Index {
-        self.append_own(vec![EntryKind::Membership(membership)]);
+        self.append_own(vec![EntryKind::Membership(Box::new(membership))]);
         self.follow_membership();
         self.log.last().0
     }

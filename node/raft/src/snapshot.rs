@@ -178,7 +178,7 @@ impl Raft {
         let at_least = self.log.start().index;
         match &self.snapshot {
             Some(meta) if meta.start.index >= at_least => {
-                let offer = Body::SnapshotOffer(meta.clone());
+                let offer = Body::SnapshotOffer(Box::new(meta.clone()));
                 let now = self.now;
                 let Role::Leader(leader) = &mut self.role else { return };
                 let progress = leader.followers.get_mut(&peer).expect("every peer has its progress");

@@ -46,7 +46,8 @@ pub fn encode(group: GroupId, envelope: Envelope) -> wire::RaftMessage {
             raft_message::Body::HeartbeatReply(wire::HeartbeatReply { read: read.0, damaged })
         }
         Body::TimeoutNow => raft_message::Body::TimeoutNow(wire::TimeoutNow {}),
-        Body::SnapshotOffer(SnapshotMeta { start, bytes, checksum }) => {
+        Body::SnapshotOffer(meta) => {
+            let SnapshotMeta { start, bytes, checksum } = *meta;
             raft_message::Body::SnapshotOffer(wire::SnapshotOffer {
                 index: start.index.0,
                 term: start.term.0,
@@ -151,7 +152,7 @@ pub fn decode(message: wire::RaftMessage, storage: StorageId) -> Result<(GroupId
                 return Err("a snapshot from a term above its leader's");
             }
             let start = LogStart { index: id.index, term: Term(r.term), membership };
-            Body::SnapshotOffer(SnapshotMeta { start, bytes: r.bytes, checksum: id.checksum })
+            Body::SnapshotOffer(Box::new(SnapshotMeta { start, bytes: r.bytes, checksum: id.checksum }))
         }
         raft_message::Body::SnapshotWanted(r) => {
             Body::SnapshotWanted { id: snapshot_id(r.index, &r.checksum)?, offset: r.offset }
@@ -178,7 +179,7 @@ fn entry_from_wire(entry: wire::LogEntry) -> Result<Entry, &'static str> {
         wire::EntryKind::Command => EntryKind::Command(entry.payload),
         wire::EntryKind::Membership => {
             let membership = entry.membership.as_ref().ok_or("an entry of membership that names none")?;
-            EntryKind::Membership(member::from_wire(membership)?)
+            EntryKind::Membership(Box::new(member::from_wire(membership)?))
         }
         wire::EntryKind::Unspecified => return Err("an entry of unknown kind"),
     };
@@ -205,7 +206,7 @@ mod tests {
         let entries = vec![
             Entry { index: Index(8), term: Term(2), kind: EntryKind::Noop },
             Entry { index: Index(9), term: Term(3), kind: EntryKind::Command(Bytes::from_static(b"x")) },
-            Entry { index: Index(10), term: Term(3), kind: EntryKind::Membership(member::tests::some()) },
+            Entry { index: Index(10), term: Term(3), kind: EntryKind::Membership(Box::new(member::tests::some())) },
         ];
         let id = SnapshotId { index: Index(7), checksum: 1 << 100 };
         let start = LogStart { index: Index(7), term: Term(2), membership: member::tests::some() };
@@ -228,7 +229,7 @@ mod tests {
             Body::Heartbeat { commit: Index(5), read: ReadRound(4) },
             Body::HeartbeatReply { read: ReadRound(4), damaged: true },
             Body::TimeoutNow,
-            Body::SnapshotOffer(SnapshotMeta { start, bytes: 99, checksum: 5 }),
+            Body::SnapshotOffer(Box::new(SnapshotMeta { start, bytes: 99, checksum: 5 })),
             Body::SnapshotWanted { id, offset: 77 },
             Body::SnapshotChunk(Chunk { id, offset: 77, bytes: Bytes::from_static(b"chunk"), checksum: 9 }),
         ];
