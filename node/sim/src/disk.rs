@@ -9,8 +9,11 @@ use std::{
 };
 
 use raftdeck_jobs::{Changes, Machine};
-use raftdeck_node::storage::{Found, Identity, LogStore, MarkFile, StateStore, StorageError, load_state};
-use raftdeck_raft::{GroupId, Index, NodeId, Term, Write, WriteSeq};
+use raftdeck_node::{
+    replica::Input,
+    storage::{Identity, LogStore, MarkFile, StateStore, StorageError, load_state},
+};
+use raftdeck_raft::{GroupId, Index, LogStart, NodeId, Restart, SnapshotTask, StorageId, Term, Write, WriteSeq};
 use tokio_rusqlite::rusqlite::Connection;
 
 /// The mark's file.
@@ -33,6 +36,14 @@ impl MarkFile for MemoryMark {
     }
 }
 
+/// What a node finds when it starts.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) storage: StorageId,
+    pub(crate) restart: Restart,
+    pub(crate) machine: Machine,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -52,13 +63,35 @@ impl Disk {
         Disk { identity, mark: MemoryMark::default(), log: memory(), state: memory(), open: None, terms: Vec::new() }
     }
 
+    /// The directory that a node has first.
+    pub(crate) fn first_storage(node: NodeId) -> StorageId {
+        StorageId(node.0.into())
+    }
+
+    /// Whether it still has it.
+    pub(crate) fn is_first(&self) -> bool {
+        true
+    }
+
+    /// What is to be done with snapshots: the answer.
+    pub(crate) fn snapshot(&mut self, task: SnapshotTask) -> Result<Option<Input>, StorageError> {
+        match task {
+            SnapshotTask::Take { .. } => Ok(Some(Input::SnapshotTaken(None))),
+            SnapshotTask::Read { .. } | SnapshotTask::Begin(_) | SnapshotTask::Store(_) | SnapshotTask::Install(_) => {
+                Ok(None)
+            }
+        }
+    }
+
     /// What a node finds when it starts.
-    pub(crate) fn start(&mut self) -> Result<(Found, Machine), StorageError> {
+    pub(crate) fn start(&mut self) -> Result<Started, StorageError> {
         let mark = Box::new(self.mark.clone());
         let (log, found) = LogStore::open(&mut self.log, mark, GroupId::FIRST, &self.identity, self.terms.is_empty())?;
         let (state, machine) = load_state(&mut self.state, &found.storage_id, found.entries.len() as u64)?;
         self.open = Some((log, state));
-        Ok((found, machine))
+        let applied = Index(machine.applied());
+        let restart = Restart { hard: found.hard, start: LogStart::default(), entries: found.entries, applied };
+        Ok(Started { storage: Disk::first_storage(self.identity.node), restart, machine })
     }
 
     pub(crate) fn write(&mut self, writes: &[Write]) -> Result<WriteSeq, StorageError> {

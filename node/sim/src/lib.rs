@@ -8,11 +8,13 @@
 //! | file | idea |
 //! |---|---|
 //! | `cluster` | events in the order of virtual time: ticks, messages, disks |
+//! | `network` | messages that are lost, late, doubled, or come again |
 //! | `disk` | a node's disk: what was not written when it crashed is gone |
-//! | `checks` | what must hold after every event |
-//! | `scenario` | the scenario language: one command a line |
-//! | `play` | runs a scenario and tells what happened |
-//! | `swarm` | runs seeds: random faults, then healing, then nothing may be missing |
+//! | `checks`, `violation` | what must hold after every event |
+//! | `scenario`, `play` | the scenario language: one command a line; runs it and tells what happened |
+//! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
+//! | `swarm` | runs seeds: faults, then a healed majority, then rest |
+//! | `shrink` | makes a failing seed smaller |
 //! | `words` | what happened, as a line to read aloud |
 //!
 //! CAVEATS. A write is all or nothing: torn writes, rotten bits and failed fsyncs are not simulated. Clocks of all nodes
@@ -21,13 +23,21 @@
 mod checks;
 mod cluster;
 mod disk;
+mod network;
+mod plan;
 mod play;
 mod scenario;
+mod shrink;
+mod strike;
 mod swarm;
+mod violation;
 mod words;
+mod workload;
 
-pub use checks::Violation;
-pub use cluster::{Cluster, Happening, Network, Options};
+pub use cluster::{Cluster, Happening, Options, Steer};
+pub use network::{Traffic, Weather};
 pub use play::{PlayError, play, rewrite};
 pub use scenario::{Command, ParseError, Scenario};
+pub use shrink::shrink;
 pub use swarm::{Counts, Outcome, SwarmOptions, run_seed};
+pub use violation::Violation;
