@@ -211,11 +211,11 @@ impl Driver {
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) {
         match request {
-            Request::Do(op, answer) => {
+            Request::Do(op, call, answer) => {
                 self.last_ticket += 1;
                 let ticket = Ticket(self.last_ticket);
                 self.callers.insert(ticket, answer);
-                inputs.push(Input::Request(ticket, op));
+                inputs.push(Input::Request(ticket, op, call));
             }
             Request::Look(look) => look(&self.replica, self.remembered),
         }

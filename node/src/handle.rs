@@ -4,7 +4,7 @@
 //! and is refused there, and delays no heartbeat. What others wait for (an index applied, work, a leader) is published as
 //! a [`Pulse`], so that nobody has to ask again and again.
 
-use raftdeck_jobs::Op;
+use raftdeck_jobs::{Op, SessionCall};
 use raftdeck_raft::{Envelope, Index, NodeId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,7 +22,7 @@ pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
 
 /// What a client or a service of this node wants.
 pub(crate) enum Request {
-    Do(Op, oneshot::Sender<Result<Applied, Refused>>),
+    Do(Op, Option<SessionCall>, oneshot::Sender<Result<Applied, Refused>>),
     Look(Look),
 }
 
@@ -73,20 +73,21 @@ pub struct Handle {
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Request::Do(op, _) => f.debug_tuple("Do").field(op).finish(),
+            Request::Do(op, call, _) => f.debug_tuple("Do").field(op).field(call).finish(),
             Request::Look(_) => f.write_str("Look"),
         }
     }
 }
 
 impl Handle {
-    /// Has something done, and waits until it is applied here. Without bound: the caller has the deadline.
+    /// Has something done, as a call of a session once, and waits until it is applied here. Without bound: the caller has
+    /// the deadline.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn request(&self, op: Op) -> Result<Applied, RequestError> {
+    pub async fn request(&self, op: Op, call: Option<SessionCall>) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request::Do(op, answer)).map_err(|e| match e {
+        self.requests.try_send(Request::Do(op, call, answer)).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => RequestError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => RequestError::Stopping,
         })?;

@@ -252,7 +252,7 @@ impl Cluster {
             None => self.happenings.push((self.now_us, Happening::Answered(ticket, None))),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![Input::Request(ticket, op)])?;
+                self.handle(node, vec![Input::Request(ticket, op, None)])?;
             }
         }
         Ok(ticket)

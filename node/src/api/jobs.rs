@@ -47,7 +47,7 @@ impl JobsService {
     /// Has an operation decided: by its answer, a definite refusal, or an unknown outcome.
     async fn decide(&self, op: Op) -> Result<Applied, Status> {
         op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        match timeout(WRITE_MAX, self.view.handle.request(op)).await {
+        match timeout(WRITE_MAX, self.view.handle.request(op, None)).await {
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => Err(self.refusal(&error)),
             Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", WRITE_MAX.as_millis()))),
