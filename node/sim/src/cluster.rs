@@ -9,7 +9,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use raftdeck_jobs::{JobId, Op, Reply};
+use raftdeck_jobs::{JobId, Op, Reply, SessionCall};
 use raftdeck_node::replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket};
 use raftdeck_raft::{Config, Envelope, GroupId, Index, NodeId, Observation, Observed, RoleKind, Write};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -246,13 +246,21 @@ impl Cluster {
     /// # Errors
     /// A law was broken.
     pub fn request(&mut self, node: NodeId, op: Op) -> Result<Ticket, Violation> {
+        self.call(node, op, None)
+    }
+
+    /// As [`Cluster::request`]; as a call of a session, if it is given.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn call(&mut self, node: NodeId, op: Op, call: Option<SessionCall>) -> Result<Ticket, Violation> {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         match self.nodes.get_mut(&node).and_then(|n| n.up.as_mut()) {
             None => self.happenings.push((self.now_us, Happening::Answered(ticket, None))),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![Input::Request(ticket, op, None)])?;
+                self.handle(node, vec![Input::Request(ticket, op, call)])?;
             }
         }
         Ok(ticket)
