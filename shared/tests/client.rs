@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,6 +31,8 @@ enum Answer {
 struct Told {
     answers: Mutex<VecDeque<Answer>>,
     attempts: AtomicUsize,
+    /// No session can be opened, as far as anybody knows.
+    closed: AtomicBool,
     /// Sessions that were opened, and the calls in them that came: session and number.
     opened: AtomicUsize,
     calls: Mutex<Vec<(u64, u64)>>,
@@ -41,6 +43,7 @@ impl Told {
         let told = Arc::new(Told {
             answers: Mutex::new(answers.into_iter().collect()),
             attempts: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             opened: AtomicUsize::new(0),
             calls: Mutex::new(Vec::new()),
         });
@@ -66,6 +69,9 @@ impl jobs_server::Jobs for Told {
         &self,
         _: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Status::unknown("no majority has it"));
+        }
         let session = self.opened.fetch_add(1, Ordering::Relaxed) as u64 + 1;
         Ok(Response::new(wire::OpenSessionReply { session, idle_ms_max: 1000 }))
     }
@@ -199,7 +205,7 @@ async fn all_attempts_are_one_call_and_the_next_call_has_the_next_number() {
 
 #[tokio::test]
 async fn a_session_has_one_call_at_a_time_also_one_whose_caller_left() {
-    let (told, client) = Told::client([Answer::Silence, Answer::Ok]).await;
+    let (told, client) = Told::client([Answer::Silence, Answer::Ok, Answer::Ok, Answer::Expired, Answer::Ok]).await;
     let mut silent = Box::pin(outcome(&client, LONG));
     while told.attempts() == 0 {
         tokio::select! {
@@ -213,6 +219,9 @@ async fn a_session_has_one_call_at_a_time_also_one_whose_caller_left() {
     // The one used last comes first.
     outcome(&client, LONG).await.unwrap();
     assert_eq!(told.calls()[2..], [(1, 2)]);
+    // It has expired: so has the other, which was idle for longer, and is not even tried.
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls()[3..], [(1, 3), (3, 1)]);
 }
 
 #[tokio::test]
@@ -237,7 +246,15 @@ async fn a_call_of_an_expired_session_is_unknown_if_it_may_have_been_done() {
 #[tokio::test]
 async fn sessions_that_expire_at_once_are_not_opened_without_end() {
     let (told, client) = Told::client([Answer::Expired]).await;
-    let error = outcome(&client, SHORT).await.unwrap_err();
-    assert!(matches!(error, ClientError::Refused { code: Code::FailedPrecondition, .. }), "{error:?}");
+    outcome(&client, SHORT).await.unwrap_err();
     assert!(told.attempts() <= 12, "with a pause between them: {}", told.attempts());
+}
+
+#[tokio::test]
+async fn a_call_that_has_no_session_was_certainly_not_done() {
+    let (told, client) = Told::client([Answer::Ok]).await;
+    told.closed.store(true, Ordering::Relaxed);
+    let error = outcome(&client, SHORT).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(_)), "{error:?}");
+    assert_eq!(told.attempts(), 0);
 }
