@@ -182,3 +182,75 @@ fn a_call_is_done_once_however_often_it_is_asked() {
     }
     assert!(calls > 1000 && again > 100 && overtaken > 20, "{calls} calls, {again} again, {overtaken} overtaken");
 }
+
+fn claim(handlers: &[&str]) -> Op {
+    let handlers = handlers.iter().map(|&handler| handler.into()).collect();
+    Op::Claim { worker: "w".into(), queues: vec![], handlers, max_jobs: 1, lease_ms: 3_600_000 }
+}
+
+fn submit() -> Op {
+    Op::Submit { jobs: vec![NewJob { handler: "h".into(), ..NewJob::default() }] }
+}
+
+/// The answer to the one request that was answered in this time.
+fn answer(cluster: &mut Cluster, ticket: Ticket, within_us: u64) -> Applied {
+    cluster.run_for(within_us).unwrap();
+    let answers = cluster.take_happenings().into_iter().filter_map(|(_, happening)| match happening {
+        Happening::Answered(of, answer) if of == ticket => answer,
+        Happening::Answered(..) | Happening::Observed(..) | Happening::Jobs(..) => None,
+    });
+    answers.last().expect("an answer").expect("an acceptance")
+}
+
+fn run_until(cluster: &mut Cluster, done: impl Fn(&Cluster) -> bool) {
+    for _ in 0..10_000 {
+        if done(cluster) {
+            return;
+        }
+        cluster.run_for(100).unwrap();
+    }
+    panic!("it does not come");
+}
+
+/// A claim stands in the log of the next leader, which has not applied it, nor the submit before it: there is nothing to
+/// claim yet. Whoever asks again must not be told so, for there will be, and it is given to the claim in the log.
+#[test]
+fn a_claim_that_a_leader_inherited_is_not_answered_past_its_log() {
+    let [n1, n2, n3] = [1, 2, 3].map(NodeId);
+    let mut cluster = Cluster::new(Options::calm(3, 1)).unwrap();
+    cluster.time_out(n1).unwrap();
+    cluster.run_for(20_000).unwrap();
+    let ticket = cluster.request(n1, Op::OpenSession).unwrap();
+    let Reply::SessionOpened { session } = answer(&mut cluster, ticket, 20_000).reply else { panic!("no session") };
+    let call = Some(SessionCall { session, seq: 1 });
+    cluster.request(n1, submit()).unwrap();
+    cluster.run_for(200_000).unwrap();
+
+    // Another worker takes the job there is; the next job, and the claim, come before that is applied.
+    let other = cluster.request(n1, claim(&["h", "g"])).unwrap();
+    cluster.request(n1, submit()).unwrap();
+    cluster.call(n1, claim(&["h"]), call).unwrap();
+    // The disks of the others take the first of the three entries, then no more for now.
+    cluster.run_for(800).unwrap();
+    cluster.hold_disk(n2);
+    cluster.hold_disk(n3);
+    let first = answer(&mut cluster, other, 5_000).index;
+    cluster.crash(n1);
+    cluster.release_disk(n2);
+    cluster.release_disk(n3);
+    cluster.run_for(1_000).unwrap();
+
+    // One of them leads, and hears the other, but its own disk is slow: nothing of its own term is committed.
+    run_until(&mut cluster, |cluster| cluster.leader().is_some());
+    let next = cluster.leader().expect("elected");
+    cluster.hold_disk(next);
+    run_until(&mut cluster, |cluster| cluster.replica(next).unwrap().raft().in_touch());
+    let replica = cluster.replica(next).unwrap();
+    let (applied, last) = (replica.machine().applied(), replica.raft().log().last().0);
+    assert_eq!((applied, last.0), (first.0, first.0 + 3), "submit, claim, and its own first entry");
+    let again = cluster.call(next, claim(&["h"]), call).unwrap();
+    cluster.release_disk(next);
+    let answer = answer(&mut cluster, again, 50_000);
+    let Reply::Claimed(jobs) = answer.reply else { panic!("{answer:?}") };
+    assert_eq!((answer.index.0, jobs.len()), (first.0 + 2, 1), "by the entry of the first leader");
+}
