@@ -26,7 +26,7 @@ use tokio_rusqlite::Connection;
 use tracing::info;
 
 use crate::{
-    handle::{FromPeer, Inbox, Pulse, Request},
+    handle::{FromPeer, Inbox, Pulse, Request, Steer},
     observe::{Observer, to_wire, wall_ms},
     replica::{Applied, Effects, Input, Refused, Replica, Ticket},
     storage::{LogStore, StateStore, StorageError},
@@ -91,6 +91,8 @@ pub struct Driver {
     tick: Duration,
     /// Callers that wait, by ticket.
     callers: HashMap<Ticket, oneshot::Sender<Result<Applied, Refused>>>,
+    /// Those of what was asked beside commands.
+    steering: HashMap<Ticket, oneshot::Sender<Result<Index, Refused>>>,
     last_ticket: u64,
     /// Writes that gather while one is under way.
     gathered: Vec<Write>,
@@ -125,6 +127,7 @@ impl Driver {
             observer,
             tick,
             callers: HashMap::new(),
+            steering: HashMap::new(),
             last_ticket: 0,
             gathered: Vec::new(),
             remembered,
@@ -212,22 +215,41 @@ impl Driver {
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) {
         match request {
             Request::Do(op, call, answer) => {
-                self.last_ticket += 1;
-                let ticket = Ticket(self.last_ticket);
+                let ticket = self.next_ticket();
                 self.callers.insert(ticket, answer);
                 inputs.push(Input::Request(ticket, op, call));
+            }
+            Request::Steer(steer, answer) => {
+                let ticket = self.next_ticket();
+                self.steering.insert(ticket, answer);
+                inputs.push(match steer {
+                    Steer::Read => Input::Read(ticket),
+                    Steer::Transfer(target) => Input::Transfer(ticket, target),
+                    Steer::Change(change) => Input::Change(ticket, change),
+                    Steer::Compact => Input::Compact(ticket),
+                });
             }
             Request::Look(look) => look(&self.replica, self.remembered),
         }
     }
 
+    fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
     fn carry_out(&mut self, effects: Effects) {
-        let Effects { write, send, replies, events, work } = effects;
+        let Effects { write, send, replies, steered, snapshots: _, events, work } = effects;
         self.gathered.extend(write);
         self.outbox.send(send);
         for (ticket, reply) in replies {
             if let Some(caller) = self.callers.remove(&ticket) {
                 let _ = caller.send(reply); // The caller may have given up.
+            }
+        }
+        for (ticket, answer) in steered {
+            if let Some(caller) = self.steering.remove(&ticket) {
+                let _ = caller.send(answer); // As above.
             }
         }
         let (group, tick_ms) = (self.replica.group(), self.tick.as_millis());

@@ -9,7 +9,10 @@ use raftdeck_raft::{Envelope, Index, NodeId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::replica::{Applied, Refused, Replica};
+use crate::{
+    replica::{Applied, Refused, Replica},
+    steering::Change,
+};
 
 /// Requests that wait for the replica; more are refused.
 const REQUESTS_MAX: usize = 4096;
@@ -23,7 +26,21 @@ pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
 /// What a client or a service of this node wants.
 pub(crate) enum Request {
     Do(Op, Option<SessionCall>, oneshot::Sender<Result<Applied, Refused>>),
+    Steer(Steer, oneshot::Sender<Result<Index, Refused>>),
     Look(Look),
+}
+
+/// What is asked of the replica beside commands.
+#[derive(Clone, Debug)]
+pub enum Steer {
+    /// The applied index from which on a read may be answered.
+    Read,
+    /// Hand leadership over.
+    Transfer(NodeId),
+    /// Change the membership.
+    Change(Change),
+    /// Cut the log as far as it can be.
+    Compact,
 }
 
 /// What the transport brings.
@@ -74,6 +91,7 @@ impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Do(op, call, _) => f.debug_tuple("Do").field(op).field(call).finish(),
+            Request::Steer(steer, _) => f.debug_tuple("Steer").field(steer).finish(),
             Request::Look(_) => f.write_str("Look"),
         }
     }
@@ -87,11 +105,26 @@ impl Handle {
     /// See [`RequestError`].
     pub async fn request(&self, op: Op, call: Option<SessionCall>) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request::Do(op, call, answer)).map_err(|e| match e {
+        self.ask(Request::Do(op, call, answer))?;
+        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    }
+
+    /// Asks for something beside commands, and waits for the answer: the index that it is as of. Without bound: the caller
+    /// has the deadline.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn steer(&self, steer: Steer) -> Result<Index, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Steer(steer, answer))?;
+        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    }
+
+    fn ask(&self, request: Request) -> Result<(), RequestError> {
+        self.requests.try_send(request).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => RequestError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => RequestError::Stopping,
-        })?;
-        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+        })
     }
 
     /// Looks at the replica, and at the index up to which its tables are written.

@@ -3,6 +3,7 @@
 //! Start reading at [`replica`]: the consensus core and the job machine under one owner, as a plain value. Around it,
 //! from the inside out:
 //!
+//! - [`steering`], [`compaction`]: what it does for its operator and readers, and how it keeps its log short;
 //! - [`driver`]: the task that owns the replica, brings inputs and carries out effects;
 //! - [`handle`]: the way to it for everybody else;
 //! - [`storage`]: log, mark and tables on disk;
@@ -14,6 +15,7 @@
 //! - [`node`]: all of it put together.
 
 pub mod api;
+pub mod compaction;
 pub mod driver;
 pub mod executor;
 pub mod faults;
@@ -23,5 +25,6 @@ pub mod node;
 pub mod observe;
 pub mod replica;
 pub mod status;
+pub mod steering;
 pub mod storage;
 pub mod transport;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use raftdeck_jobs::Machine;
-use raftdeck_raft::{Config, GroupId, Index, NodeId};
+use raftdeck_raft::{Config, GroupId, Index, LogStart, Membership, NodeId, Restart, StorageId};
 use raftdeck_shared::{
     client::{Client, ClientError},
     cluster::{ClusterFile, NodeEntry},
@@ -31,6 +31,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::{self, Tables},
+    compaction::Retention,
     driver::{Disk, Driver, flatten},
     executor,
     faults::Faults,
@@ -39,7 +40,7 @@ use crate::{
     replica::Replica,
     status::NodeView,
     storage::{self, Directory, FileMark, Found, Identity, LogStore, StateStore, StorageError},
-    transport::{self, Links, Me, Outbox, Receiver},
+    transport::{self, Links, Me, Outbox, Receiver, member},
 };
 
 /// A stopping node gives its jobs back in this time, or leaves them to their leases.
@@ -120,7 +121,9 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
     let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
     let remembered = Index(machine.applied());
-    let replica = Replica::new(group, core_config(&cluster, node.id), hard, entries, machine);
+    let found = Restart { hard, start: LogStart::default(), entries, applied: remembered };
+    let storage = member::storage_id(&storage_id).expect("the storage makes its own ids");
+    let replica = Replica::new(group, core_config(&cluster, node.id, storage), found, machine, Retention::default());
     let tables = Tables { state: disk.state.clone(), store: disk.state_store.clone() };
     let tick = Duration::from_millis(cluster.timing.tick_ms);
     let sleep = Duration::from_millis(cluster.timing.election_min_ms);
@@ -191,7 +194,7 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
     TcpListener::bind(address).await.map_err(|source| NodeError::Bind { what, address, source })
 }
 
-fn core_config(cluster: &ClusterFile, node: NodeId) -> Config {
+fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId) -> Config {
     let timing = cluster.timing;
     let ticks = |ms: u64| u32::try_from(ms.div_ceil(timing.tick_ms)).unwrap_or(u32::MAX);
     // Chance must differ between nodes and between lives of a node, or elections would tie for ever.
@@ -200,7 +203,7 @@ fn core_config(cluster: &ClusterFile, node: NodeId) -> Config {
         heartbeat_ticks: ticks(timing.heartbeat_ms),
         election_ticks_min: ticks(timing.election_min_ms),
         election_ticks_max: ticks(timing.election_max_ms),
-        ..Config::new(node, cluster.nodes.iter().map(|n| n.id).collect(), seed)
+        ..Config::new(node, storage, Membership::of(cluster.nodes.iter().map(|n| n.id)), seed)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use raftdeck_raft::{Cause, GroupId, NodeId, Observation, Observed, RoleKind, VoteRefusal};
+use raftdeck_raft::{Cause, GroupId, NodeId, Observation, Observed, RoleKind, Sending, TransferOutcome, VoteRefusal};
 use raftdeck_shared::wire::{self, ObservationKind};
 use tokio::sync::watch;
 
@@ -209,12 +209,52 @@ fn core_to_wire(group: GroupId, tick_ms: u128, observed: Observed) -> wire::Obse
             kind(ObservationKind::Committed);
             out.index = index.0;
         }
-        Observation::Progress { peer, probing, cause } => {
+        Observation::Sending { peer, how, cause } => {
             kind(ObservationKind::Progress);
-            out.peer = peer.0;
-            out.granted = !probing;
+            out.granted = how == Sending::Replicating;
             caused_by(&mut out, tick_ms, cause);
             out.peer = peer.0;
+        }
+        Observation::MembershipChanged { index, joint } => {
+            kind(ObservationKind::Membership);
+            out.index = index.0;
+            out.cause = if joint { "joint: two majorities must agree" } else { "in force" }.into();
+        }
+        Observation::TransferStarted { target } => {
+            kind(ObservationKind::Transfer);
+            out.peer = target.0;
+            out.cause = "begun".into();
+        }
+        Observation::TransferEnded { target, outcome } => {
+            kind(ObservationKind::Transfer);
+            out.peer = target.0;
+            (out.granted, out.cause) = match outcome {
+                TransferOutcome::Done { .. } => (true, format!("{target} leads")),
+                TransferOutcome::OtherLeads { leader } => (false, format!("failed: {leader} leads")),
+                TransferOutcome::TimedOut => (false, "failed: it took longer than an election timeout".into()),
+            };
+        }
+        Observation::Compacted { index } => {
+            kind(ObservationKind::Snapshot);
+            out.index = index.0;
+            out.cause = "entries up to here left the log: the state has them".into();
+        }
+        Observation::SnapshotInstalled { index } => {
+            kind(ObservationKind::Snapshot);
+            out.index = index.0;
+            out.granted = true;
+            out.cause = "a snapshot took the place of log and state".into();
+        }
+        Observation::Damaged { until } => {
+            kind(ObservationKind::Damage);
+            out.index = until.0;
+            out.cause = "the disk lost entries that were acknowledged: no vote until they are here again".into();
+        }
+        Observation::Refilled { index } => {
+            kind(ObservationKind::Damage);
+            out.index = index.0;
+            out.granted = true;
+            out.cause = "what was lost is here again".into();
         }
     }
     out
@@ -226,6 +266,7 @@ fn refusal_words(refusal: VoteRefusal, asked: raftdeck_raft::Term) -> String {
         VoteRefusal::AlreadyVoted(other) => format!("already voted for {other} in {asked}"),
         VoteRefusal::LogBehind => "the candidate's log is behind".into(),
         VoteRefusal::LeaderAlive(leader) => format!("the leader {leader} is alive"),
+        VoteRefusal::Damaged => "the voter's disk is damaged".into(),
     }
 }
 
@@ -249,6 +290,14 @@ fn caused_by(out: &mut wire::Observation, tick_ms: u128, cause: Cause) {
         }
         Cause::SilentInFlight => "what was in flight is taken for lost".into(),
         Cause::NewLeader => "a new leader knows nothing of it yet".into(),
+        Cause::NewMember => "a new member".into(),
+        Cause::LogCompacted => "it needs entries that are no longer in the log".into(),
+        Cause::MajoritySilent => "it heard no majority".into(),
+        Cause::Removed => "it was removed".into(),
+        Cause::TransferAsked { from, message } => {
+            (out.peer, out.message_id) = (from.0, message);
+            format!("{from} hands over")
+        }
     };
 }
 

@@ -16,10 +16,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
 use raftdeck_raft::{
-    Config, Entry, EntryKind, Envelope, GroupId, HardState, Index, NodeId, Observed, ProposeError, Raft, Restart,
-    RoleKind, Term, Write, WriteSeq,
+    Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, NodeId, Observed, ProposeError, Raft, Restart, RoleKind,
+    SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
 };
 use thiserror::Error;
+
+use crate::{
+    compaction::Retention,
+    steering::{Change, Steering},
+};
 
 /// Jobs that are not finished, all of them in memory; above, submits are refused.
 pub const LIVE_JOBS_MAX: usize = 2_000_000;
@@ -46,6 +51,26 @@ pub enum Input {
     LinkLost(NodeId),
     /// This process stood still for longer than an election takes.
     Slept,
+    /// Somebody wants to read what is true now: from which applied index on may it be answered?
+    Read(Ticket),
+    /// Somebody wants another node to lead.
+    Transfer(Ticket, NodeId),
+    /// Somebody wants another membership.
+    Change(Ticket, Change),
+    /// The tables have everything up to here on disk.
+    Remembered(Index),
+    /// Somebody wants the log to be as short as it can be, and a snapshot at hand.
+    Compact(Ticket),
+    /// A snapshot was made of the tables, as of this index: its size and checksum. None: it could not be made.
+    SnapshotTaken(Option<(Index, u64, u128)>),
+    /// A chunk was read, for a follower.
+    ChunkRead(NodeId, Chunk),
+    /// So much of a snapshot is stored.
+    ChunkStored(SnapshotId, u64),
+    /// A snapshot is in place, and this is the machine it holds.
+    SnapshotInstalled(SnapshotMeta, Box<Machine>),
+    /// A snapshot was not what it should be.
+    SnapshotRefused(SnapshotId),
 }
 
 /// A request that was applied.
@@ -57,7 +82,7 @@ pub struct Applied {
     pub reply: Reply,
 }
 
-/// A request that was certainly not done.
+/// Why a request has no answer. It was certainly not done, but for [`Refused::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
     /// Ask the leader.
@@ -88,6 +113,18 @@ pub enum Refused {
     /// A newer leader put another entry in its place.
     #[error("another leader took over before this was committed")]
     Superseded,
+    /// Leadership is being handed over; soon another leads.
+    #[error("leadership is being handed over to {target}")]
+    Transferring {
+        /// To whom.
+        target: NodeId,
+    },
+    /// Nobody can say whether it is done: this node lost its office before it was committed.
+    #[error("this node lost its office before the request was committed: whether it is done is not known")]
+    Unknown,
+    /// It makes no sense, or not now.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 /// What happened, for whoever watches.
@@ -116,6 +153,10 @@ pub struct Effects {
     pub send: Vec<Envelope>,
     /// Answers.
     pub replies: Vec<(Ticket, Result<Applied, Refused>)>,
+    /// Answers to reads, transfers, changes and compactions: the index they are as of.
+    pub steered: Vec<(Ticket, Result<Index, Refused>)>,
+    /// To be done with snapshots, in order.
+    pub snapshots: Vec<SnapshotTask>,
     /// What happened, in order.
     pub events: Vec<Event>,
     /// A claim that got nothing may get something now.
@@ -147,15 +188,22 @@ struct Held {
     messages: Vec<Envelope>,
 }
 
+/// A caller that waits for an entry.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    since_tick: u64,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Replica {
     group: GroupId,
-    raft: Raft,
-    machine: Machine,
+    pub(crate) raft: Raft,
+    pub(crate) machine: Machine,
     /// Callers that wait for their entry to be applied. A place may have several: of a leader that lost its office and the
     /// end of its log, and came back.
-    waiting: BTreeMap<(Index, Term), Ticket>,
+    waiting: BTreeMap<(Index, Term), Waiting>,
     held: VecDeque<Held>,
     durable: WriteSeq,
     /// The newest stamp this leader gave.
@@ -164,17 +212,22 @@ pub struct Replica {
     tick_under_way: Option<Index>,
     /// What claims under way may take, by their entries.
     promised: BTreeMap<Index, Promise>,
+    ticks: u64,
+    /// Who lost its office leaves its callers in the dark no longer than this.
+    unknown_after_ticks: u64,
+    pub(crate) steering: Steering,
+    pub(crate) retention: Retention,
 }
 
 impl Replica {
-    /// A replica as it starts: the log of the disk, and a machine at or before the log's end.
+    /// A replica as it starts: what is on the disk, and a machine at or before the log's end.
     #[must_use]
-    pub fn new(group: GroupId, config: Config, hard: HardState, entries: Vec<Entry>, machine: Machine) -> Replica {
-        let applied = Index(machine.applied());
-        let raft = Raft::new(config, Restart { hard, entries, applied });
+    pub fn new(group: GroupId, config: Config, found: Restart, machine: Machine, retention: Retention) -> Replica {
+        assert_eq!(found.applied, Index(machine.applied()), "core and machine start at different places");
+        let unknown_after_ticks = 4 * u64::from(config.election_ticks_max);
         Replica {
             group,
-            raft,
+            raft: Raft::new(config, found),
             machine,
             waiting: BTreeMap::new(),
             held: VecDeque::new(),
@@ -182,6 +235,10 @@ impl Replica {
             stamp_ms: 0,
             tick_under_way: None,
             promised: BTreeMap::new(),
+            ticks: 0,
+            unknown_after_ticks,
+            steering: Steering::default(),
+            retention,
         }
     }
 
@@ -194,7 +251,9 @@ impl Replica {
         for input in inputs {
             match input {
                 Input::Tick => {
+                    self.ticks += 1;
                     self.raft.tick();
+                    self.give_up_waiting(&mut effects);
                     if self.time_matters(now_ms, &proposals) {
                         proposals.push(self.proposal(now_ms, None, Op::Tick, None));
                     }
@@ -206,6 +265,16 @@ impl Replica {
                 }
                 Input::LinkLost(peer) => self.raft.link_lost(peer),
                 Input::Slept => self.raft.slept(),
+                Input::Read(ticket) => self.read(ticket, &mut effects),
+                Input::Transfer(ticket, target) => self.transfer(ticket, target, &mut effects),
+                Input::Change(ticket, change) => self.change(ticket, change, &mut effects),
+                Input::Remembered(index) => self.remembered_up_to(index),
+                Input::Compact(ticket) => self.compact_now(ticket, &mut effects),
+                Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
+                Input::ChunkRead(to, chunk) => self.raft.chunk_read(to, chunk),
+                Input::ChunkStored(id, bytes) => self.raft.chunk_stored(id, bytes),
+                Input::SnapshotInstalled(meta, machine) => self.snapshot_installed(meta, *machine, &mut effects),
+                Input::SnapshotRefused(id) => self.raft.snapshot_refused(id),
                 Input::Request(ticket, op, call) => match self.answer_without_log(&op, call, &proposals) {
                     Some(reply) => effects.replies.push((ticket, reply)),
                     None => proposals.push(self.proposal(now_ms, Some(ticket), op, call)),
@@ -310,7 +379,8 @@ impl Replica {
         let refused = match self.raft.propose(proposals.iter().map(|p| p.command.clone()).collect()) {
             Ok((term, first)) => {
                 for (index, proposal) in (first.0..).map(Index).zip(proposals) {
-                    self.waiting.extend(proposal.ticket.map(|ticket| ((index, term), ticket)));
+                    let since_tick = self.ticks;
+                    self.waiting.extend(proposal.ticket.map(|ticket| ((index, term), Waiting { ticket, since_tick })));
                     if proposal.is_tick {
                         self.tick_under_way = Some(index);
                     }
@@ -320,6 +390,7 @@ impl Replica {
             }
             Err(ProposeError::NotLeader { leader }) => Refused::NotLeader { leader },
             Err(ProposeError::TooManyUncommitted { limit_bytes }) => Refused::Overloaded { limit_bytes },
+            Err(ProposeError::Transferring { target }) => Refused::Transferring { target },
         };
         let tickets = proposals.into_iter().filter_map(|p| p.ticket);
         effects.replies.extend(tickets.map(|ticket| (ticket, Err(refused.clone()))));
@@ -330,6 +401,7 @@ impl Replica {
         let output = self.raft.take_output();
         effects.write = output.write;
         effects.send = output.send_now;
+        effects.snapshots = output.snapshots;
         effects.events = output.observations.into_iter().map(Event::Core).collect();
         if !output.send_durable.is_empty() {
             self.held.push_back(Held { after: output.after, messages: output.send_durable });
@@ -340,6 +412,7 @@ impl Replica {
         for entry in output.committed {
             self.apply(&entry, effects);
         }
+        self.steer(output.reads, output.transferred, effects);
         if self.raft.role() != RoleKind::Leader {
             self.tick_under_way = None;
             self.promised.clear();
@@ -353,7 +426,7 @@ impl Replica {
         }
         self.promised.remove(&index);
         let answer = match &entry.kind {
-            EntryKind::Noop => {
+            EntryKind::Noop | EntryKind::Membership(_) => {
                 self.machine.apply_nothing(index.0);
                 None
             }
@@ -373,7 +446,7 @@ impl Replica {
             }
         };
         while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= index) {
-            let ((place, term), ticket) = first.remove_entry();
+            let ((place, term), Waiting { ticket, .. }) = first.remove_entry();
             assert_eq!(place, index, "a caller was left behind at {place}");
             let outcome = match &answer {
                 Some(applied) if term == entry.term => Ok(applied.clone()),
@@ -381,6 +454,34 @@ impl Replica {
             };
             effects.replies.push((ticket, outcome));
         }
+        self.changed(entry, effects);
+    }
+
+    /// Who does not lead any more may never learn what became of its entries: whoever waits for them is told so.
+    fn give_up_waiting(&mut self, effects: &mut Effects) {
+        if self.raft.role() == RoleKind::Leader {
+            return;
+        }
+        let too_long = |_: &(Index, Term), w: &mut Waiting| self.ticks - w.since_tick > self.unknown_after_ticks;
+        let given_up = self.waiting.extract_if(.., too_long);
+        effects.replies.extend(given_up.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+    }
+
+    /// A snapshot takes the place of log and state. What was waited for below it is in it, or is not: nobody can say.
+    fn snapshot_installed(&mut self, meta: SnapshotMeta, machine: Machine, effects: &mut Effects) {
+        let index = meta.start.index;
+        assert_eq!(Index(machine.applied()), index, "a snapshot that holds another state than it says");
+        self.raft.snapshot_installed(meta);
+        self.machine = machine;
+        let passed = self.waiting.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
+        effects.replies.extend(passed.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        self.retention.remembered = index;
+    }
+
+    /// Callers that have no answer yet.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.waiting.len() + self.steering.unanswered()
     }
 
     /// What the tables do not have yet; none while there is nothing, or while this node's log could not reproduce it.

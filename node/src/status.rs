@@ -6,7 +6,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-use raftdeck_raft::{Index, NodeId};
+use raftdeck_raft::{Index, NodeId, Sending};
 use raftdeck_shared::{cluster::ClusterFile, wire};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     handle::{Handle, RequestError},
     observe::{Observer, role_to_wire, wall_ms},
     replica::Replica,
-    transport::Links,
+    transport::{Links, member},
 };
 
 /// Log entries at its end whose terms a status tells.
@@ -85,16 +85,20 @@ fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::N
     let first_told = Index((last.0 + 1).saturating_sub(TAIL_MAX).max(1));
     let (left, timeout) = raft.election_clock().unwrap_or_default();
     let mut peers: Vec<wire::PeerStatus> = raft
-        .voters()
-        .iter()
-        .filter(|n| **n != raft.id())
+        .membership()
+        .members()
+        .into_iter()
+        .filter(|n| *n != raft.id())
         .map(|n| wire::PeerStatus { node: n.0, ..Default::default() })
         .collect();
     for (node, view) in raft.followers() {
         for peer in peers.iter_mut().filter(|p| p.node == node.0) {
             peer.match_index = view.matched.0;
             peer.next_index = view.next.0;
-            peer.probing = view.probing;
+            peer.probing = view.sending == Sending::Probing;
+            peer.damaged = view.damaged;
+            let bytes = raft.snapshot().map_or(0, |s| s.bytes);
+            peer.snapshot = view.snapshot_offset.map(|stored| wire::SnapshotProgress { stored, bytes });
             peer.in_flight = u32::try_from(view.in_flight).unwrap_or(u32::MAX);
         }
     }
@@ -104,13 +108,15 @@ fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::N
         term: raft.term().0,
         voted_for: raft.voted_for().map_or(0, |n| n.0),
         leader: raft.leader().map_or(0, |n| n.0),
-        first: 1,
+        first: log.start().index.next().0,
         last: last.0,
         durable: log.durable().0,
         commit: raft.commit().0,
         applied: machine.applied(),
         state_hash: machine.state_hash(),
-        voters: raft.voters().iter().map(|n| n.0).collect(),
+        voters: raft.membership().voters.union(&raft.membership().outgoing).map(|n| n.0).collect(),
+        membership: Some(member::to_wire(raft.membership())),
+        damaged: raft.is_damaged(),
         heard_ms: raft.leader_heard_ticks_ago().unwrap_or_default() * tick_ms,
         election_left_ms: left * tick_ms,
         election_timeout_ms: u64::from(timeout) * tick_ms,

@@ -31,8 +31,8 @@ fn entry(index: u64, term: u64) -> Entry {
 }
 
 fn write(seq: u64, term: u64, entries: Vec<Entry>, from: u64) -> Write {
-    let hard = HardState { term: Term(term), voted_for: Some(NodeId(2)) };
-    Write { seq: WriteSeq(seq), hard, from: Index(from), entries }
+    let hard = HardState { term: Term(term), voted_for: Some(NodeId(2)), damage: None };
+    Write { seq: WriteSeq(seq), hard, start: None, from: Index(from), entries }
 }
 
 /// A directory with ten entries, written one by one, and closed without a checkpoint: all of it is in the WAL.
@@ -63,7 +63,7 @@ fn what_was_written_comes_back() {
     let dir = ten_entries();
     let (mut conn, mut store, found) = open(dir.path()).unwrap();
     assert_eq!(found.entries, (1..=10).map(|i| entry(i, 3)).collect::<Vec<_>>());
-    assert_eq!(found.hard, HardState { term: Term(3), voted_for: Some(NodeId(2)) });
+    assert_eq!(found.hard, HardState { term: Term(3), voted_for: Some(NodeId(2)), damage: None });
     let storage_id = found.storage_id;
     // A newer leader replaces the end; several writes become one transaction.
     let replaced = [write(11, 4, vec![entry(8, 4), entry(9, 4)], 8), write(12, 5, vec![], 10)];

@@ -45,6 +45,12 @@ pub fn sentence(obs: &Observation, name: &dyn Fn(u64) -> String) -> String {
         ObservationKind::Job => format!("job {}", obs.job),
         ObservationKind::Fault if obs.peer == 0 => "fault".to_owned(),
         ObservationKind::Fault => format!("fault towards {}", peer()),
+        ObservationKind::Membership => format!("has the membership of entry {}", obs.index),
+        ObservationKind::Transfer => format!("hands leadership over to {}", peer()),
+        ObservationKind::Snapshot if obs.granted => format!("installs a snapshot as of {}", obs.index),
+        ObservationKind::Snapshot => format!("forgets its entries up to {}", obs.index),
+        ObservationKind::Damage if obs.granted => format!("is whole again, up to {}", obs.index),
+        ObservationKind::Damage => format!("IS DAMAGED, up to {}", obs.index),
         ObservationKind::Node if !cause.is_empty() => return cause.to_owned(),
         ObservationKind::Node => "changed".to_owned(),
     };

@@ -1,16 +1,16 @@
 //! What a node is told when it starts: once by its operator, and by its disk.
 
-use std::collections::BTreeSet;
-
-use crate::{Entry, HardState, Index, NodeId, progress::Window};
+use crate::{Entry, HardState, Index, LogStart, Membership, NodeId, StorageId, progress::Window};
 
 /// What a node is told once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// This node.
     pub id: NodeId,
-    /// All voters, this node among them.
-    pub voters: BTreeSet<NodeId>,
+    /// Its data directory.
+    pub storage: StorageId,
+    /// Who belongs to the group before its log says anything about it: empty on a node that is to join a group.
+    pub bootstrap: Membership,
     /// A leader sends a heartbeat every so many ticks.
     pub heartbeat_ticks: u32,
     /// An election timeout is drawn from this many ticks ...
@@ -27,6 +27,8 @@ pub struct Config {
     pub window_bytes_max: usize,
     /// Bytes of entries that a leader holds uncommitted; above, it refuses proposals.
     pub uncommitted_bytes_max: usize,
+    /// Reads that wait to be confirmed; more are refused.
+    pub reads_max: usize,
     /// Where this node's chance starts.
     pub seed: u64,
 }
@@ -34,10 +36,11 @@ pub struct Config {
 impl Config {
     /// Usual limits for a node of this group, at 10 ms a tick.
     #[must_use]
-    pub fn new(id: NodeId, voters: BTreeSet<NodeId>, seed: u64) -> Config {
+    pub fn new(id: NodeId, storage: StorageId, bootstrap: Membership, seed: u64) -> Config {
         Config {
             id,
-            voters,
+            storage,
+            bootstrap,
             heartbeat_ticks: 5,
             election_ticks_min: 30,
             election_ticks_max: 60,
@@ -46,6 +49,7 @@ impl Config {
             window_batches_max: 8,
             window_bytes_max: 8 << 20,
             uncommitted_bytes_max: 64 << 20,
+            reads_max: 4096,
             seed,
         }
     }
@@ -55,7 +59,6 @@ impl Config {
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.voters.contains(&self.id), "{} is not among the voters", self.id);
         assert!(self.heartbeat_ticks > 0, "a heartbeat every 0 ticks");
         assert!(self.election_ticks_min > self.heartbeat_ticks, "followers would not wait for a heartbeat");
         assert!(self.election_ticks_max >= self.election_ticks_min, "the election timeout is not a range");
@@ -66,9 +69,11 @@ impl Config {
 /// What a node finds on its disk when it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Restart {
-    /// Term and vote.
+    /// Term, vote, and what was lost.
     pub hard: HardState,
-    /// The whole log.
+    /// Where the log begins.
+    pub start: LogStart,
+    /// All entries after it.
     pub entries: Vec<Entry>,
     /// The state machine above has applied this much; so much was committed.
     pub applied: Index,

@@ -15,37 +15,69 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Body, Cause, Index, NodeId, Observation, Raft, RoleKind, Term, VoteRefusal,
-    node::Role,
-    quorum::{Tally, tally},
+    Body, Cause, Index, NodeId, Observation, Raft, RoleKind, StorageId, Term, VoteRefusal, node::Role, quorum::Tally,
 };
 
+/// What a candidate asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ballot {
+    pub(crate) candidate: NodeId,
+    pub(crate) asked: Term,
+    pub(crate) pre: bool,
+    pub(crate) transfer: bool,
+    pub(crate) last: (Index, Term),
+}
+
 impl Raft {
-    /// No leader was heard for too long: ask who would vote for this node.
-    pub(crate) fn start_pre_vote(&mut self) {
+    /// Whether this node may ask for votes: it is a voter, in this directory, and its disk is whole.
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.damage.is_none() && !self.is_installing() && self.membership().counts(self.config.id, self.config.storage)
+    }
+
+    /// No leader was heard for too long.
+    pub(crate) fn time_out(&mut self) {
+        if self.may_campaign() {
+            self.start_pre_vote();
+        } else {
+            // Who may not campaign can only wait; but what it believes of a leader is out of date.
+            self.role = Role::Follower { leader: None };
+            self.restart_election_clock();
+        }
+    }
+
+    /// All who vote beside this node.
+    fn other_voters(&self) -> Vec<NodeId> {
+        let membership = self.membership();
+        membership.members().into_iter().filter(|n| *n != self.config.id && membership.is_voter(*n)).collect()
+    }
+
+    /// Ask who would vote for this node.
+    fn start_pre_vote(&mut self) {
         let cause = Cause::ElectionTimeout { ticks: self.election_timeout };
         self.role = Role::PreCandidate { votes: BTreeMap::from([(self.config.id, true)]) };
+        self.receiving = None;
         self.leader_heard_at = None;
         self.restart_election_clock();
         self.observe(Observation::Became { role: RoleKind::PreCandidate, cause });
         let last = self.log.last();
-        for peer in self.peers() {
-            let envelope = self.envelope(peer, self.term.next(), Body::RequestVote { pre: true, last });
+        for peer in self.other_voters() {
+            let body = Body::RequestVote { pre: true, transfer: false, last };
+            let envelope = self.envelope(peer, self.term.next(), body);
             self.output.send_now.push(envelope);
         }
         self.settle_election();
     }
 
-    /// A majority would vote for this node: enter the next term and ask for it.
-    fn start_campaign(&mut self, votes: usize) {
-        let cause = Cause::PreVoteWon { votes };
+    /// Enter the next term and ask for it: a majority would vote for this node, or the leader wants it to lead.
+    pub(crate) fn start_campaign(&mut self, cause: Cause, transfer: bool) {
         self.enter_own_term(cause);
         self.role = Role::Candidate { votes: BTreeMap::new(), own_vote: None };
+        self.receiving = None;
         self.restart_election_clock();
         self.observe(Observation::Became { role: RoleKind::Candidate, cause });
         let last = self.log.last();
-        for peer in self.peers() {
-            self.send_durable(peer, Body::RequestVote { pre: false, last });
+        for peer in self.other_voters() {
+            self.send_durable(peer, Body::RequestVote { pre: false, transfer, last });
         }
     }
 
@@ -59,15 +91,9 @@ impl Raft {
     }
 
     /// A candidate asks.
-    pub(crate) fn handle_request_vote(
-        &mut self,
-        candidate: NodeId,
-        message: u64,
-        asked: Term,
-        pre: bool,
-        last: (Index, Term),
-    ) {
-        let refused = self.refusal(candidate, asked, pre, last);
+    pub(crate) fn handle_request_vote(&mut self, ballot: Ballot, message: u64) {
+        let Ballot { candidate, asked, pre, .. } = ballot;
+        let refused = self.refusal(ballot);
         if refused.is_none() && !pre {
             self.voted_for = Some(candidate);
             self.restart_election_clock();
@@ -77,9 +103,14 @@ impl Raft {
         self.send_durable(candidate, Body::Vote { pre, asked, refused });
     }
 
-    /// Why this node does not vote for a candidate; none if it does.
-    fn refusal(&self, candidate: NodeId, asked: Term, pre: bool, last: (Index, Term)) -> Option<VoteRefusal> {
-        if let Some(leader) = self.live_leader(candidate) {
+    /// Why this node does not vote for a candidate; none if it does. It may be asked although it takes itself for a
+    /// learner: its promotion may be in entries that it does not have yet (etcd 10998).
+    fn refusal(&self, ballot: Ballot) -> Option<VoteRefusal> {
+        let Ballot { candidate, asked, pre, transfer, last } = ballot;
+        if self.damage.is_some() || self.is_installing() {
+            return Some(VoteRefusal::Damaged);
+        }
+        if let Some(leader) = self.live_leader(candidate).filter(|_| !transfer) {
             return Some(VoteRefusal::LeaderAlive(leader));
         }
         if asked < self.term || (pre && asked == self.term) {
@@ -100,7 +131,7 @@ impl Raft {
     /// has given up its office: it protects nobody any more.
     pub(crate) fn live_leader(&self, candidate: NodeId) -> Option<NodeId> {
         match self.role {
-            Role::Leader { .. } => Some(self.config.id),
+            Role::Leader(_) => Some(self.config.id),
             Role::Follower { leader } => {
                 let heard = self.leader_heard_ticks_ago()?;
                 leader.filter(|l| *l != candidate && heard < u64::from(self.config.election_ticks_min))
@@ -112,17 +143,20 @@ impl Raft {
     /// A voter answers.
     pub(crate) fn handle_vote(
         &mut self,
-        voter: NodeId,
+        (voter, storage): (NodeId, StorageId),
         message: u64,
         pre: bool,
         asked: Term,
         refused: Option<VoteRefusal>,
     ) {
+        if !self.membership().counts(voter, storage) {
+            return; // No voter, or one that speaks from a directory that made no promises.
+        }
         let votes = match &mut self.role {
             Role::PreCandidate { votes } if pre && asked == self.term.next() => votes,
             Role::Candidate { votes, .. } if !pre && asked == self.term => votes,
             // The answer to a campaign that is over.
-            Role::PreCandidate { .. } | Role::Candidate { .. } | Role::Follower { .. } | Role::Leader { .. } => return,
+            Role::PreCandidate { .. } | Role::Candidate { .. } | Role::Follower { .. } | Role::Leader(_) => return,
         };
         votes.insert(voter, refused.is_none());
         self.observe(Observation::VoteReceived { voter, pre, refused, message });
@@ -134,11 +168,11 @@ impl Raft {
         let (votes, pre) = match &self.role {
             Role::PreCandidate { votes } => (votes, true),
             Role::Candidate { votes, .. } => (votes, false),
-            Role::Follower { .. } | Role::Leader { .. } => return,
+            Role::Follower { .. } | Role::Leader(_) => return,
         };
         let yes = votes.values().filter(|v| **v).count();
-        match tally(&self.config.voters, votes) {
-            Tally::Won if pre => self.start_campaign(yes),
+        match self.membership().tally(votes) {
+            Tally::Won if pre => self.start_campaign(Cause::PreVoteWon { votes: yes }, false),
             Tally::Won => self.become_leader(yes),
             Tally::Lost => self.become_follower(None, Cause::CampaignLost),
             Tally::Open => {}

@@ -19,6 +19,12 @@ impl GroupId {
     pub const FIRST: GroupId = GroupId(1);
 }
 
+/// A data directory. Drawn anew whenever a disk is started from nothing, so a node that lost its disk is not taken for the
+/// one that made promises (KIP-853 has the same idea).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StorageId(pub u128);
+
 /// A leader's time in office. Grows, never falls; 0 is before the first election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -54,6 +60,12 @@ impl Index {
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "n{}", self.0)
+    }
+}
+
+impl fmt::Display for StorageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 

@@ -24,9 +24,16 @@
 //! | file | idea |
 //! |---|---|
 //! | `election` | timeouts, pre-votes, votes, winning and losing |
+//! | `leader` | what only a leader has; giving up when no majority is heard |
 //! | `replication` | appends, agreement of logs, heartbeats, commitment |
 //! | `progress` | what a leader knows of one follower: match, next, the window in flight |
-//! | `log` | entries in memory, and how far the disk has them |
+//! | `membership` | who belongs to the group; joint majorities; which disk a member is bound to |
+//! | `reconfigure` | changing that: joint consensus, learners and their promotion, removed leaders |
+//! | `transfer` | handing over leadership, with an outcome |
+//! | `read` | linearizable reads without a log entry |
+//! | `snapshot` | bringing up a follower that needs what is no longer in the log |
+//! | `damage` | a disk that lost what was acknowledged, and how its node comes back |
+//! | `log` | entries in memory, where they begin, and how far the disk has them |
 //! | `quorum` | majorities |
 //! | `message`, `output`, `observation` | the values that go in and out |
 //! | `config` | what a node is told when it starts |
@@ -42,18 +49,22 @@
 //! 4. A leader commits by counting only entries of its own term (paper 5.4.2, figure 8).
 //! 5. Nothing is claimed to a peer that is not on this node's disk.
 //! 6. There is at most one leader a term; hearing of two is a broken law of the cluster.
+//! 7. A membership is in force from its append on; one change at a time (thesis 4.1, 4.3).
+//! 8. What a node says that lost its promises counts towards no majority.
 //!
 //! # CAVEATS
 //!
-//! The set of voters is fixed. The log is held in memory whole and is not compacted, so a follower can always be caught
-//! up from it. A leader that is cut off from its peers stays in office until it hears of a higher term; it
-//! cannot commit, and [`Raft::in_touch`] tells that it should not be asked. So one whose messages go out but to whom none
-//! come in keeps its followers from electing another. There are no linearizable reads without a log entry.
+//! Entries that are not compacted are held in memory. A member is bound to its data directory when a leader has first
+//! heard it: a disk that is lost before that, or an old copy of a whole directory put in its place, is noticed by nobody.
+//! There are no leases: a read costs a round of heartbeats, shared by all that wait.
 
 mod config;
+mod damage;
 mod election;
 mod ids;
+mod leader;
 mod log;
+mod membership;
 mod message;
 mod node;
 mod observation;
@@ -61,13 +72,23 @@ mod output;
 mod progress;
 mod quorum;
 mod random;
+mod read;
+mod reconfigure;
 mod replication;
+mod snapshot;
+mod transfer;
 
 pub use config::{Config, Restart};
-pub use ids::{GroupId, Index, NodeId, Term};
+pub use ids::{GroupId, Index, NodeId, StorageId, Term};
 pub use log::{Entry, EntryKind, Log};
+pub use membership::{Learner, Membership};
 pub use message::{Append, Body, Envelope, Rejection, VoteRefusal};
 pub use node::{PeerView, ProposeError, Raft, RoleKind};
 pub use observation::{Cause, Observation, Observed};
-pub use output::{HardState, Output, Write, WriteSeq};
+pub use output::{Damage, HardState, LogStart, Output, Write, WriteSeq};
+pub use progress::Sending;
 pub use quorum::majority;
+pub use read::{ReadError, ReadRound, ReadToken};
+pub use reconfigure::ChangeError;
+pub use snapshot::{Chunk, SnapshotId, SnapshotMeta, SnapshotTask};
+pub use transfer::{TransferError, TransferOutcome};

@@ -4,13 +4,14 @@
 //! Every message passes [`Raft::receive`]: first its term is compared with ours, by one rule for all (paper 5.1), then
 //! it goes to the file that knows its kind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use crate::{
-    Body, Cause, Config, EntryKind, Envelope, HardState, Index, Log, NodeId, Observation, Observed, Output, Restart,
-    Term, Write, WriteSeq, progress::Progress, quorum::majority, random::Random,
+    Body, Cause, Config, Damage, EntryKind, Envelope, HardState, Index, Log, Membership, NodeId, Observation, Observed,
+    Output, ReadRound, ReadToken, Restart, Sending, SnapshotMeta, StorageId, Term, Write, WriteSeq, election::Ballot,
+    leader::Leader, progress::Progress, random::Random, snapshot::Receiving, transfer::Transfer,
 };
 
 /// A role without its data.
@@ -53,10 +54,7 @@ pub(crate) enum Role {
         votes: BTreeMap<NodeId, bool>,
         own_vote: Option<WriteSeq>,
     },
-    Leader {
-        followers: BTreeMap<NodeId, Progress>,
-        uncommitted_bytes: usize,
-    },
+    Leader(Leader),
 }
 
 /// Why a proposal was not taken. It is certain that nothing was appended.
@@ -72,6 +70,11 @@ pub enum ProposeError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// Leadership is being handed over.
+    Transferring {
+        /// To whom.
+        target: NodeId,
+    },
 }
 
 /// A leader's view of a follower, for people.
@@ -81,10 +84,16 @@ pub struct PeerView {
     pub matched: Index,
     /// The next entry to send.
     pub next: Index,
-    /// It is not known yet where the logs agree.
-    pub probing: bool,
+    /// How it is sent to.
+    pub sending: Sending,
     /// Batches sent and not answered.
     pub in_flight: usize,
+    /// When something of it came last; none if that is too long ago to count.
+    pub heard_ticks_ago: Option<u64>,
+    /// Its disk is being refilled.
+    pub damaged: bool,
+    /// How much of a snapshot it has stored, bytes; none if it gets none.
+    pub snapshot_offset: Option<u64>,
 }
 
 /// One node's part in one group.
@@ -93,6 +102,7 @@ pub struct Raft {
     pub(crate) config: Config,
     pub(crate) term: Term,
     pub(crate) voted_for: Option<NodeId>,
+    pub(crate) damage: Option<Damage>,
     pub(crate) log: Log,
     pub(crate) commit: Index,
     /// Appends of this term have shown that the log is the leader's up to here.
@@ -106,11 +116,18 @@ pub struct Raft {
     pub(crate) leader_heard_at: Option<u64>,
     /// This node campaigns when it was quiet for so long.
     pub(crate) election_timeout: u32,
-    pub(crate) heartbeat_at: u64,
     pub(crate) random: Random,
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) last_read: ReadToken,
+    /// The newest snapshot that can be sent.
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    /// One was asked for and is not made yet.
+    pub(crate) snapshot_wanted: bool,
+    /// The one that comes in.
+    pub(crate) receiving: Option<Receiving>,
     /// Up to here, entries were given out to be applied.
-    delivered: Index,
-    /// Term and vote as they were in the newest write that held them ...
+    pub(crate) delivered: Index,
+    /// Term, vote and damage as they were in the newest write ...
     written_hard: HardState,
     /// ... and which write that was.
     hard_in: WriteSeq,
@@ -128,26 +145,36 @@ impl Raft {
     #[must_use]
     pub fn new(config: Config, found: Restart) -> Raft {
         config.check();
-        let log = Log::restore(found.entries);
+        let Restart { hard, mut start, entries, applied } = found;
+        if start.index == Index(0) {
+            start.membership = config.bootstrap.clone();
+        }
+        let log = Log::restore(start, entries);
         let (last, last_term) = log.last();
-        assert!(found.applied <= last, "applied {} but the log ends at {last}", found.applied);
-        assert!(found.hard.term >= last_term, "the log knows {last_term}, but the stored term is {}", found.hard.term);
+        assert!(applied <= last, "applied {applied} but the log ends at {last}");
+        assert!(applied >= log.start().index, "applied {applied} but the log begins after {}", log.start().index);
+        assert!(hard.term >= last_term, "the log knows {last_term}, but the stored term is {}", hard.term);
         let mut raft = Raft {
             random: Random::new(config.seed),
             config,
-            term: found.hard.term,
-            voted_for: found.hard.voted_for,
+            term: hard.term,
+            voted_for: hard.voted_for,
+            damage: hard.damage,
             log,
-            commit: found.applied,
+            commit: applied,
             agreed: Index(0),
             role: Role::Follower { leader: None },
             now: 0,
             quiet_since: 0,
             leader_heard_at: None,
             election_timeout: 0,
-            heartbeat_at: 0,
-            delivered: found.applied,
-            written_hard: found.hard,
+            transfer: None,
+            last_read: ReadToken(0),
+            snapshot: None,
+            snapshot_wanted: false,
+            receiving: None,
+            delivered: applied,
+            written_hard: hard,
             hard_in: WriteSeq(0),
             asked: WriteSeq(0),
             persisted: WriteSeq(0),
@@ -155,17 +182,21 @@ impl Raft {
             output: Output::default(),
         };
         raft.restart_election_clock();
+        if let Some(Damage { until, .. }) = hard.damage {
+            raft.observe(Observation::Damaged { until });
+        }
         raft
     }
 
     /// Time went on by one tick.
     pub fn tick(&mut self) {
         self.now += 1;
+        self.expire_transfer();
         match &self.role {
-            Role::Leader { .. } => self.tick_leader(),
+            Role::Leader(_) => self.tick_leader(),
             Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 if self.now - self.quiet_since >= u64::from(self.election_timeout) {
-                    self.start_pre_vote();
+                    self.time_out();
                 }
             }
         }
@@ -173,32 +204,72 @@ impl Raft {
 
     /// A message came.
     pub fn receive(&mut self, envelope: Envelope) {
-        let Envelope { id, from, to, term, body } = envelope;
+        let Envelope { id, from, storage, to, term, body } = envelope;
         assert_eq!(to, self.config.id, "a message for another node was delivered here");
-        if !self.config.voters.contains(&from) || from == self.config.id {
-            return; // From nobody we vote with: whatever it says has no meaning here.
+        if from == self.config.id {
+            return; // Another process has this node's name; what it says has no meaning here.
         }
+        // A node that this one does not know may have joined in entries that are not here yet: whether it counts is decided
+        // where something is counted.
         if term > self.term && self.raises_term(from, &body) {
             self.raise_term(term, Cause::HigherTerm { from, message: id });
         }
-        if let Role::Leader { followers, .. } = &mut self.role
-            && let Some(progress) = followers.get_mut(&from).filter(|_| term == self.term)
-        {
-            progress.heard(self.now);
+        if term == self.term {
+            self.hear_follower(from, storage);
         }
         match body {
-            Body::RequestVote { pre, last } => self.handle_request_vote(from, id, term, pre, last),
-            Body::Vote { pre, asked, refused } => self.handle_vote(from, id, pre, asked, refused),
+            Body::RequestVote { pre, transfer, last } => {
+                self.handle_request_vote(Ballot { candidate: from, asked: term, pre, transfer, last }, id);
+            }
+            Body::Vote { pre, asked, refused } => self.handle_vote((from, storage), id, pre, asked, refused),
             // A deposed leader that does not know it. Our term in the answer tells it (and a leader of a lower term can
             // absorb a node that is stranded in a higher one only if it is answered).
-            Body::Append(_) | Body::Heartbeat { .. } if term < self.term => self.send_now(from, Body::HeartbeatReply),
+            Body::Append(_) | Body::Heartbeat { .. } | Body::SnapshotOffer(_) | Body::SnapshotChunk(_)
+                if term < self.term =>
+            {
+                self.reply_to_heartbeat(from, ReadRound(0));
+            }
             Body::Append(append) => self.handle_append(from, id, append),
-            Body::Heartbeat { commit } => self.handle_heartbeat(from, id, commit),
-            // Answers to what this node sent in an earlier term say nothing about this one.
-            Body::Appended(_) | Body::Rejected(_) | Body::HeartbeatReply if term < self.term => {}
-            Body::Appended(index) => self.handle_appended(from, id, index),
+            Body::Heartbeat { commit, read } => self.handle_heartbeat(from, id, commit, read),
+            Body::SnapshotOffer(meta) => self.handle_snapshot_offer(from, id, *meta),
+            Body::SnapshotChunk(chunk) => self.handle_snapshot_chunk(from, id, chunk),
+            // What was said in an earlier term says nothing about this one.
+            Body::Appended { .. }
+            | Body::Rejected(_)
+            | Body::HeartbeatReply { .. }
+            | Body::SnapshotWanted { .. }
+            | Body::TimeoutNow
+                if term < self.term => {}
+            Body::TimeoutNow => self.handle_timeout_now(from, id),
+            // Answers to a leader, from a directory that is not the member's: they count for nothing.
+            Body::Appended { .. } | Body::Rejected(_) | Body::HeartbeatReply { .. } | Body::SnapshotWanted { .. }
+                if !self.is_follower(from, storage) => {}
+            Body::Appended { index, damaged } => self.handle_appended(from, id, index, damaged),
             Body::Rejected(rejection) => self.handle_rejected(from, id, rejection),
-            Body::HeartbeatReply => self.handle_heartbeat_reply(from),
+            Body::HeartbeatReply { read, damaged } => self.handle_heartbeat_reply(from, read, damaged),
+            Body::SnapshotWanted { id: snapshot, offset } => self.handle_snapshot_wanted(from, snapshot, offset),
+        }
+    }
+
+    /// Something came for this leader in its term: from a follower, or from a directory that is not the one it is bound to.
+    fn hear_follower(&mut self, from: NodeId, storage: StorageId) {
+        let (now, last) = (self.now, self.log.last().0);
+        let membership = self.log.membership();
+        let (is_member, is_admitted) = (membership.contains(from), membership.admits(from, storage));
+        let Role::Leader(leader) = &mut self.role else { return };
+        if is_member && !is_admitted {
+            leader.strangers.insert(from, storage);
+        } else if let Some(progress) = leader.followers.get_mut(&from) {
+            leader.strangers.remove(&from);
+            progress.heard(storage, last, now);
+        }
+    }
+
+    /// Whether this leader sends to that node, in that directory.
+    fn is_follower(&self, from: NodeId, storage: StorageId) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.followers.get(&from).is_some_and(|p| p.storage() == Some(storage)),
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => false,
         }
     }
 
@@ -208,12 +279,13 @@ impl Raft {
     /// # Errors
     /// Nothing was appended.
     pub fn propose(&mut self, commands: Vec<Bytes>) -> Result<(Term, Index), ProposeError> {
-        let leader = self.leader();
-        let Role::Leader { uncommitted_bytes, .. } = &mut self.role else {
-            return Err(ProposeError::NotLeader { leader });
-        };
-        if *uncommitted_bytes > self.config.uncommitted_bytes_max {
+        let known = self.leader();
+        let Role::Leader(leader) = &self.role else { return Err(ProposeError::NotLeader { leader: known }) };
+        if leader.uncommitted_bytes > self.config.uncommitted_bytes_max {
             return Err(ProposeError::TooManyUncommitted { limit_bytes: self.config.uncommitted_bytes_max });
+        }
+        if let Some(Transfer { target, .. }) = self.transfer {
+            return Err(ProposeError::Transferring { target });
         }
         let first = self.log.last().0.next();
         self.append_own(commands.into_iter().map(EntryKind::Command).collect());
@@ -226,9 +298,18 @@ impl Raft {
         self.persisted = self.persisted.max(seq);
         self.log.persisted(seq);
         match &mut self.role {
-            Role::Leader { .. } => self.advance_commit(),
+            Role::Leader(_) => self.advance_commit(),
             Role::Candidate { own_vote: Some(own), .. } if *own <= seq => self.count_own_vote(),
             Role::Candidate { .. } | Role::PreCandidate { .. } | Role::Follower { .. } => {}
+        }
+    }
+
+    /// The state machine has everything up to `index` on disk: entries up to there may go. Does nothing if they are gone,
+    /// or not on this disk as entries yet.
+    pub fn compact(&mut self, index: Index) {
+        if index > self.log.start().index && index <= self.log.durable() && index <= self.delivered {
+            self.log.compact(index);
+            self.observe(Observation::Compacted { index });
         }
     }
 
@@ -241,13 +322,18 @@ impl Raft {
     /// no sign of life any more. Nobody is heard until something new comes.
     pub fn slept(&mut self) {
         self.leader_heard_at = None;
-        if let Role::Leader { followers, .. } = &mut self.role {
-            followers.values_mut().for_each(Progress::unheard);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.followers.values_mut().for_each(Progress::unheard);
+            leader.grace_until = self.now + u64::from(self.config.election_ticks_max);
         }
     }
 
     /// All that is to be done since the last call.
     pub fn take_output(&mut self) -> Output {
+        self.go_on_with_transfer();
+        if self.begin_read_round() {
+            self.send_heartbeats();
+        }
         self.replicate();
         let hard = self.hard();
         if hard != self.written_hard || self.log.has_unwritten() {
@@ -255,8 +341,8 @@ impl Raft {
             if std::mem::replace(&mut self.written_hard, hard) != hard {
                 self.hard_in = self.asked;
             }
-            let (from, entries) = self.log.take_unwritten(self.asked);
-            self.output.write = Some(Write { seq: self.asked, hard, from, entries });
+            let (start, from, entries) = self.log.take_unwritten(self.asked);
+            self.output.write = Some(Write { seq: self.asked, hard, start, from, entries });
             if let Role::Candidate { own_vote: own_vote @ None, .. } = &mut self.role {
                 *own_vote = Some(self.asked);
             }
@@ -275,10 +361,16 @@ impl Raft {
         self.config.id
     }
 
-    /// All voters.
+    /// Its data directory.
     #[must_use]
-    pub fn voters(&self) -> &BTreeSet<NodeId> {
-        &self.config.voters
+    pub fn storage(&self) -> StorageId {
+        self.config.storage
+    }
+
+    /// Who belongs to the group, as far as this node's log says.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        self.log.membership()
     }
 
     /// The latest term this node knows.
@@ -300,7 +392,7 @@ impl Raft {
             Role::Follower { .. } => RoleKind::Follower,
             Role::PreCandidate { .. } => RoleKind::PreCandidate,
             Role::Candidate { .. } => RoleKind::Candidate,
-            Role::Leader { .. } => RoleKind::Leader,
+            Role::Leader(_) => RoleKind::Leader,
         }
     }
 
@@ -310,7 +402,7 @@ impl Raft {
         match self.role {
             Role::Follower { leader } => leader,
             Role::PreCandidate { .. } | Role::Candidate { .. } => None,
-            Role::Leader { .. } => Some(self.config.id),
+            Role::Leader(_) => Some(self.config.id),
         }
     }
 
@@ -332,33 +424,17 @@ impl Raft {
     pub fn in_touch(&self) -> bool {
         let recent = |at: u64| self.now - at <= u64::from(self.config.election_ticks_max);
         match &self.role {
-            Role::Leader { followers, .. } => {
-                let heard = followers.values().filter(|p| p.heard_at().is_some_and(recent)).count();
-                heard + 1 >= majority(self.config.voters.len())
-            }
+            Role::Leader(leader) => self.hears_majority(leader),
             Role::Follower { leader } => leader.is_some() && self.leader_heard_at.is_some_and(recent),
             Role::PreCandidate { .. } | Role::Candidate { .. } => false,
         }
-    }
-
-    /// What this leader knows of its followers; empty on others.
-    pub fn followers(&self) -> impl Iterator<Item = (NodeId, PeerView)> {
-        let followers = match &self.role {
-            Role::Leader { followers, .. } => Some(followers),
-            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => None,
-        };
-        followers.into_iter().flatten().map(|(node, p)| {
-            let view =
-                PeerView { matched: p.matched(), next: p.next(), probing: p.is_probing(), in_flight: p.in_flight() };
-            (*node, view)
-        })
     }
 
     /// Ticks until this node would start a pre-vote, and the timeout it drew; none on a leader.
     #[must_use]
     pub fn election_clock(&self) -> Option<(u64, u32)> {
         match self.role {
-            Role::Leader { .. } => None,
+            Role::Leader(_) => None,
             Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
                 let quiet = self.now - self.quiet_since;
                 Some((u64::from(self.election_timeout).saturating_sub(quiet), self.election_timeout))
@@ -377,13 +453,18 @@ impl Raft {
     fn raises_term(&self, from: NodeId, body: &Body) -> bool {
         match body {
             Body::RequestVote { pre: true, .. } => false,
-            Body::RequestVote { pre: false, .. } => self.live_leader(from).is_none(),
+            Body::RequestVote { transfer: true, .. } => true,
+            Body::RequestVote { .. } => self.live_leader(from).is_none(),
             Body::Vote { .. }
             | Body::Append(_)
-            | Body::Appended(_)
+            | Body::Appended { .. }
             | Body::Rejected(_)
             | Body::Heartbeat { .. }
-            | Body::HeartbeatReply => true,
+            | Body::HeartbeatReply { .. }
+            | Body::TimeoutNow
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotWanted { .. }
+            | Body::SnapshotChunk(_) => true,
         }
     }
 
@@ -400,12 +481,14 @@ impl Raft {
 
     /// Follows in the present term. The vote of this term stays as it is: it can be given only once.
     pub(crate) fn become_follower(&mut self, leader: Option<NodeId>, cause: Cause) {
-        let was = self.role();
-        self.role = Role::Follower { leader };
-        if was != RoleKind::Follower {
-            self.restart_election_clock();
-            self.observe(Observation::Became { role: RoleKind::Follower, cause });
+        let was = std::mem::replace(&mut self.role, Role::Follower { leader });
+        match was {
+            Role::Follower { .. } => return,
+            Role::PreCandidate { .. } | Role::Candidate { .. } => {}
+            Role::Leader(office) => self.fail_reads(office.reads, leader),
         }
+        self.restart_election_clock();
+        self.observe(Observation::Became { role: RoleKind::Follower, cause });
     }
 
     /// Starts a campaign's term: the next one, with this node's vote for itself.
@@ -422,16 +505,12 @@ impl Raft {
         self.election_timeout = self.random.between(self.config.election_ticks_min, self.config.election_ticks_max);
     }
 
-    pub(crate) fn peers(&self) -> Vec<NodeId> {
-        self.config.voters.iter().copied().filter(|n| *n != self.config.id).collect()
-    }
-
     pub(crate) fn observe(&mut self, what: Observation) {
         self.output.observations.push(Observed { term: self.term, what });
     }
 
     fn hard(&self) -> HardState {
-        HardState { term: self.term, voted_for: self.voted_for }
+        HardState { term: self.term, voted_for: self.voted_for, damage: self.damage }
     }
 
     /// May leave before this node's disk has its entries. Not before it has its term: a node must not come back with a
@@ -453,6 +532,6 @@ impl Raft {
 
     pub(crate) fn envelope(&mut self, to: NodeId, term: Term, body: Body) -> Envelope {
         self.messages += 1;
-        Envelope { id: self.messages, from: self.config.id, to, term, body }
+        Envelope { id: self.messages, from: self.config.id, storage: self.config.storage, to, term, body }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An observation is never an input. It is a value with no words in it; words are made where people read.
 
-use crate::{Index, NodeId, RoleKind, Term, VoteRefusal};
+use crate::{Index, NodeId, RoleKind, Sending, Term, TransferOutcome, VoteRefusal};
 
 /// An observation and the term in which it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,13 +81,52 @@ pub enum Observation {
         index: Index,
     },
     /// A leader changed the way it sends to a follower.
-    Progress {
+    Sending {
         /// The follower.
         peer: NodeId,
-        /// One batch at a time, until it is known where the logs agree.
-        probing: bool,
+        /// How it sends now.
+        how: Sending,
         /// Why.
         cause: Cause,
+    },
+    /// Another membership is in force: appended, or back in force after a truncation.
+    MembershipChanged {
+        /// The entry that says it.
+        index: Index,
+        /// Two sets of voters must agree.
+        joint: bool,
+    },
+    /// This leader hands its office over.
+    TransferStarted {
+        /// To whom.
+        target: NodeId,
+    },
+    /// How that ended.
+    TransferEnded {
+        /// To whom it should have gone.
+        target: NodeId,
+        /// How.
+        outcome: TransferOutcome,
+    },
+    /// Entries left the log because the state machine has them on disk.
+    Compacted {
+        /// The last of them.
+        index: Index,
+    },
+    /// A snapshot took the place of log and state.
+    SnapshotInstalled {
+        /// As of here.
+        index: Index,
+    },
+    /// This node's disk lost what it had acknowledged: it has no vote until it is refilled.
+    Damaged {
+        /// Entries up to here were acknowledged.
+        until: Index,
+    },
+    /// What was lost is here again.
+    Refilled {
+        /// The log agrees with the leader's up to here.
+        index: Index,
     },
 }
 
@@ -134,4 +173,19 @@ pub enum Cause {
     SilentInFlight,
     /// A new leader knows nothing of its followers yet.
     NewLeader,
+    /// Nothing is known of a new member yet.
+    NewMember,
+    /// The follower needs entries that are no longer in the log.
+    LogCompacted,
+    /// This leader did not hear a majority for too long.
+    MajoritySilent,
+    /// This leader is no member any more.
+    Removed,
+    /// The leader wants this node to lead.
+    TransferAsked {
+        /// The leader.
+        from: NodeId,
+        /// The message that said so.
+        message: u64,
+    },
 }

@@ -1,6 +1,8 @@
 //! What the core wants done.
 
-use crate::{Entry, Envelope, Index, NodeId, Observed, Term};
+use crate::{
+    Entry, Envelope, Index, Membership, NodeId, Observed, ReadError, ReadToken, SnapshotTask, Term, TransferOutcome,
+};
 
 /// Writes are numbered; each covers all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +15,28 @@ pub struct HardState {
     pub term: Term,
     /// Who got this node's vote in that term.
     pub voted_for: Option<NodeId>,
+    /// What this node once acknowledged and lost; none on a healthy disk.
+    pub damage: Option<Damage>,
+}
+
+/// A disk that lost what was acknowledged from it, and how much that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Damage {
+    /// Entries up to here were acknowledged.
+    pub until: Index,
+    /// In this term at the latest; the latest vote was given in it, too.
+    pub term: Term,
+}
+
+/// Where a log begins: everything up to here is in the state that the state machine has on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LogStart {
+    /// The last index that is not in the log any more; 0 if nothing was ever removed.
+    pub index: Index,
+    /// Its term.
+    pub term: Term,
+    /// The membership as of there.
+    pub membership: Membership,
 }
 
 /// To be made durable as one whole, after every write with a lower number.
@@ -22,7 +46,10 @@ pub struct Write {
     pub seq: WriteSeq,
     /// Term and vote as they are now.
     pub hard: HardState,
-    /// The log is the same below this index; whatever is stored from here on is replaced by `entries`.
+    /// If the log begins elsewhere now: what is stored at or before this index is to be removed, and this kept instead.
+    pub start: Option<LogStart>,
+    /// The log is the same below this index; whatever is stored from here on is replaced by `entries`. With a snapshot in
+    /// the place of the log, it is the first index after `start`.
     pub from: Index,
     /// Contiguous from `from`; may be empty when only term or vote changed.
     pub entries: Vec<Entry>,
@@ -42,6 +69,12 @@ pub struct Output {
     pub after: WriteSeq,
     /// Committed now: to be applied, in order.
     pub committed: Vec<Entry>,
+    /// Reads that may be answered as soon as their index is applied, or that failed.
+    pub reads: Vec<(ReadToken, Result<Index, ReadError>)>,
+    /// How a transfer of leadership ended.
+    pub transferred: Option<TransferOutcome>,
+    /// To be done with snapshots, in order.
+    pub snapshots: Vec<SnapshotTask>,
     /// What happened, in order.
     pub observations: Vec<Observed>,
 }

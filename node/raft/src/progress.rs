@@ -2,17 +2,30 @@
 //!
 //! A leader *probes* until it knows where the logs agree: one batch, then wait for the answer. From then on it
 //! *replicates*: it sends on without waiting, as long as the window in flight has room in batches and in bytes. When
-//! what is in flight stays unanswered for too long, or the link breaks, it probes again from the last agreement.
+//! what is in flight stays unanswered for too long, or the link breaks, it probes again from the last agreement. A
+//! follower that needs what is no longer in the log gets a *snapshot*, a chunk for each time it asks.
 //!
 //! Laws:
 //! - `matched < next`, and `matched` never falls while the leader is in office (a late refusal cannot undo what the
-//!   follower once had on disk);
+//!   follower once had on disk), but for a follower that says itself that its disk lost it, or that speaks from another
+//!   directory: what these have counts for nothing before;
 //! - while probing, at most one batch is unanswered;
 //! - while replicating, the window is never above its limits, except for a single batch that is larger alone.
 
 use std::collections::VecDeque;
 
-use crate::Index;
+use crate::{Index, ReadRound, StorageId};
+
+/// How a leader sends to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sending {
+    /// One batch at a time, until it is known where the logs agree.
+    Probing,
+    /// Without waiting, within the window.
+    Replicating,
+    /// A snapshot.
+    Snapshot,
+}
 
 /// A batch that was sent and not yet answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +45,11 @@ enum Mode {
         window: VecDeque<Batch>,
         bytes: usize,
     },
+    /// `asked_at`: an offer or a chunk is out since this tick.
+    Snapshot {
+        asked_at: Option<u64>,
+        offset: u64,
+    },
 }
 
 /// Limits of the window in flight to one follower.
@@ -41,6 +59,13 @@ pub(crate) struct Window {
     pub(crate) bytes: usize,
 }
 
+/// One round of a learner's way to the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Round {
+    goal: Index,
+    since: u64,
+}
+
 /// A leader's view of a follower.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Progress {
@@ -48,8 +73,19 @@ pub(crate) struct Progress {
     next: Index,
     /// When anything of it came last; when the leader took office, before the first. None after the leader slept.
     heard_at: Option<u64>,
+    /// The directory it speaks from; none before it was heard.
+    storage: Option<StorageId>,
+    /// Its disk is being refilled.
+    damaged: bool,
+    /// The latest round of reads that it has confirmed.
+    read_round: ReadRound,
     /// The follower has been told, if the message arrives, that so much is committed.
     told: Index,
+    /// Of a learner.
+    round: Option<Round>,
+    caught_up: bool,
+    /// It is no member any more, and is sent to until then so that it learns of it.
+    parting: Option<u64>,
     mode: Mode,
 }
 
@@ -60,7 +96,13 @@ impl Progress {
             matched: Index(0),
             next: last.next(),
             heard_at: Some(now),
+            storage: None,
+            damaged: false,
+            read_round: ReadRound(0),
             told: Index(0),
+            round: None,
+            caught_up: false,
+            parting: None,
             mode: Mode::Probing { asked_at: None },
         }
     }
@@ -70,8 +112,12 @@ impl Progress {
         self.matched
     }
 
-    /// Something of it came.
-    pub(crate) fn heard(&mut self, now: u64) {
+    /// Something of it came, from this directory. What another directory had is forgotten.
+    pub(crate) fn heard(&mut self, storage: StorageId, last: Index, now: u64) {
+        if self.storage.is_some_and(|known| known != storage) {
+            *self = Progress { parting: self.parting, ..Progress::new(last, now) };
+        }
+        self.storage = Some(storage);
         self.heard_at = Some(now);
     }
 
@@ -82,6 +128,39 @@ impl Progress {
 
     pub(crate) fn heard_at(&self) -> Option<u64> {
         self.heard_at
+    }
+
+    pub(crate) fn storage(&self) -> Option<StorageId> {
+        self.storage
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// The follower says whether its disk is being refilled.
+    pub(crate) fn set_damaged(&mut self, damaged: bool) {
+        self.damaged = damaged;
+    }
+
+    pub(crate) fn read_round(&self) -> ReadRound {
+        self.read_round
+    }
+
+    /// The follower has confirmed a round of reads.
+    pub(crate) fn confirmed(&mut self, round: ReadRound) {
+        self.read_round = self.read_round.max(round);
+    }
+
+    pub(crate) fn parting(&self) -> Option<u64> {
+        self.parting
+    }
+
+    pub(crate) fn set_parting(&mut self, until: Option<u64>) {
+        self.parting = match (self.parting, until) {
+            (Some(earlier), Some(_)) => Some(earlier),
+            (Some(_) | None, until) => until,
+        };
     }
 
     /// How much of what is committed may be told to this follower.
@@ -104,22 +183,35 @@ impl Progress {
         self.next
     }
 
-    pub(crate) fn is_probing(&self) -> bool {
-        matches!(self.mode, Mode::Probing { .. })
+    pub(crate) fn sending(&self) -> Sending {
+        match self.mode {
+            Mode::Probing { .. } => Sending::Probing,
+            Mode::Replicating { .. } => Sending::Replicating,
+            Mode::Snapshot { .. } => Sending::Snapshot,
+        }
+    }
+
+    /// How much of a snapshot it has stored, if it gets one.
+    pub(crate) fn snapshot_offset(&self) -> Option<u64> {
+        match self.mode {
+            Mode::Snapshot { offset, .. } => Some(offset),
+            Mode::Probing { .. } | Mode::Replicating { .. } => None,
+        }
     }
 
     /// Batches sent and not answered.
     pub(crate) fn in_flight(&self) -> usize {
         match &self.mode {
-            Mode::Probing { asked_at } => usize::from(asked_at.is_some()),
+            Mode::Probing { asked_at } | Mode::Snapshot { asked_at, .. } => usize::from(asked_at.is_some()),
             Mode::Replicating { window, .. } => window.len(),
         }
     }
 
-    /// Whether another batch may be sent now. A probe may be empty; a replicated batch is only sent if there is one.
+    /// Whether another batch may be sent now. A probe may be empty; a replicated batch is only sent if there is one. In the
+    /// place of a batch it may be the offer of a snapshot.
     pub(crate) fn may_send(&self, last: Index, limit: Window) -> bool {
         match &self.mode {
-            Mode::Probing { asked_at } => asked_at.is_none(),
+            Mode::Probing { asked_at } | Mode::Snapshot { asked_at, .. } => asked_at.is_none(),
             Mode::Replicating { window, bytes } => {
                 self.next <= last && window.len() < limit.batches && *bytes < limit.bytes
             }
@@ -135,15 +227,46 @@ impl Progress {
                 *total += bytes;
                 self.next = last.next();
             }
+            Mode::Snapshot { .. } => self.mode = Mode::Probing { asked_at: Some(now) },
         }
     }
 
-    /// The follower has everything up to `index`. True if this was the answer that a probe waited for.
+    /// A snapshot was offered. True if it was not sent one before.
+    pub(crate) fn offered(&mut self, now: u64) -> bool {
+        match &mut self.mode {
+            Mode::Snapshot { asked_at, .. } => {
+                *asked_at = Some(now);
+                false
+            }
+            Mode::Probing { .. } | Mode::Replicating { .. } => {
+                self.mode = Mode::Snapshot { asked_at: Some(now), offset: 0 };
+                true
+            }
+        }
+    }
+
+    /// It asked for the chunk at an offset.
+    pub(crate) fn wanted(&mut self, at: u64, now: u64) {
+        if let Mode::Snapshot { asked_at, offset } = &mut self.mode {
+            *asked_at = Some(now);
+            *offset = at;
+        }
+    }
+
+    /// What it asked for is not there any more.
+    pub(crate) fn offer_again(&mut self) {
+        if let Mode::Snapshot { asked_at, .. } = &mut self.mode {
+            *asked_at = None;
+        }
+    }
+
+    /// The follower has everything up to `index`. True if this was the answer that a probe or a snapshot waited for.
     pub(crate) fn acknowledged(&mut self, index: Index) -> bool {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched.next());
         match &mut self.mode {
-            Mode::Probing { .. } => {
+            // A late answer says less than the snapshot that is on its way.
+            Mode::Probing { .. } | Mode::Snapshot { .. } => {
                 self.next = self.matched.next();
                 self.mode = Mode::Replicating { window: VecDeque::new(), bytes: 0 };
                 true
@@ -162,6 +285,9 @@ impl Progress {
     /// something later has already overtaken it, or the follower refuses what it once had on disk. In the second case it
     /// has lost its log, and asking again at once would only go round and round; the next try is when this one is overdue.
     pub(crate) fn refused(&mut self, prev: Index, at: Index) -> bool {
+        if self.damaged && prev <= self.matched {
+            self.matched = at.min(prev.prev());
+        }
         let overtaken = matches!(self.mode, Mode::Probing { .. }) && prev != self.next.prev();
         if overtaken || prev <= self.matched {
             return false;
@@ -173,16 +299,36 @@ impl Progress {
 
     /// Back to the last agreement: what is in flight is taken for lost.
     pub(crate) fn probe_again(&mut self) {
-        self.next = self.matched.next();
-        self.mode = Mode::Probing { asked_at: None };
+        match &mut self.mode {
+            Mode::Snapshot { asked_at, .. } => *asked_at = None,
+            Mode::Probing { .. } | Mode::Replicating { .. } => {
+                self.next = self.matched.next();
+                self.mode = Mode::Probing { asked_at: None };
+            }
+        }
     }
 
     /// Since when the oldest batch is unanswered.
     pub(crate) fn unanswered_since(&self) -> Option<u64> {
         match &self.mode {
-            Mode::Probing { asked_at } => *asked_at,
+            Mode::Probing { asked_at } | Mode::Snapshot { asked_at, .. } => *asked_at,
             Mode::Replicating { window, .. } => window.front().map(|b| b.sent_at),
         }
+    }
+
+    /// Looks how far a learner is: whether it went through its last round, to what was then the log's end, in less than
+    /// `timeout` ticks, and has everything that is committed.
+    pub(crate) fn measure(&mut self, last: Index, commit: Index, now: u64, timeout: u64) {
+        let round = *self.round.get_or_insert(Round { goal: last, since: now });
+        if self.matched >= round.goal {
+            self.caught_up = now - round.since < timeout && self.matched >= commit;
+            self.round = Some(Round { goal: last, since: now });
+        }
+    }
+
+    /// Whether a learner may become a voter.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 }
 
@@ -220,6 +366,46 @@ mod tests {
         p.acknowledged(Index(7));
         assert!(!p.refused(Index(4), Index(1)), "below what is matched");
         assert_eq!((p.matched(), p.next()), (Index(7), Index(8)));
+    }
+
+    /// A follower that says itself that it lost its log is believed, and filled again from where it stands.
+    #[test]
+    fn a_damaged_follower_goes_back_below_what_it_had() {
+        let mut p = Progress::new(Index(9), 0);
+        p.sent(Index(9), 0, 1);
+        p.acknowledged(Index(9));
+        p.probe_again();
+        p.sent(Index(9), 0, 2);
+        assert!(!p.refused(Index(9), Index(3)), "it had that on disk");
+        p.set_damaged(true);
+        assert!(p.refused(Index(9), Index(3)));
+        assert_eq!((p.matched(), p.next()), (Index(3), Index(4)));
+    }
+
+    /// A learner is ready when a round took less than an election timeout, and not when it only ever runs behind.
+    #[test]
+    fn a_learner_is_measured_in_rounds() {
+        let mut p = Progress::new(Index(0), 0);
+        p.measure(Index(100), Index(90), 0, 30);
+        p.acknowledged(Index(100));
+        p.measure(Index(200), Index(190), 40, 30);
+        assert!(!p.is_caught_up(), "the round took 40 ticks");
+        p.acknowledged(Index(200));
+        p.measure(Index(210), Index(201), 60, 30);
+        assert!(!p.is_caught_up(), "201 is committed");
+        p.acknowledged(Index(210));
+        p.measure(Index(210), Index(210), 61, 30);
+        assert!(p.is_caught_up());
+    }
+
+    #[test]
+    fn another_directory_begins_from_nothing() {
+        let mut p = Progress::new(Index(5), 0);
+        p.heard(StorageId(1), Index(5), 1);
+        p.sent(Index(5), 0, 1);
+        p.acknowledged(Index(5));
+        p.heard(StorageId(2), Index(9), 2);
+        assert_eq!((p.matched(), p.next(), p.sending()), (Index(0), Index(10), Sending::Probing));
     }
 
     #[test]

@@ -14,8 +14,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Append, Body, Cause, Entry, EntryKind, Index, NodeId, Observation, Raft, Rejection, RoleKind, node::Role,
-    progress::Progress, quorum::reached_by_majority,
+    Append, Body, Cause, Entry, EntryKind, Index, NodeId, Observation, Raft, ReadRound, Rejection, RoleKind, Sending,
+    leader::Leader, node::Role, progress::Progress, read::Reads,
 };
 
 impl Raft {
@@ -23,15 +23,24 @@ impl Raft {
     pub(crate) fn become_leader(&mut self, votes: usize) {
         assert_eq!(self.voted_for, Some(self.config.id), "a leader that did not vote for itself");
         let last = self.log.last().0;
-        let followers: BTreeMap<_, _> =
-            self.peers().into_iter().map(|peer| (peer, Progress::new(last, self.now))).collect();
         let uncommitted_bytes = self.log.range(self.commit.next(), last).iter().map(Entry::weight_bytes).sum();
-        self.role = Role::Leader { followers, uncommitted_bytes };
-        self.heartbeat_at = self.now;
+        let members = self.membership().members().into_iter().filter(|n| *n != self.config.id);
+        let followers: BTreeMap<_, _> = members.map(|peer| (peer, Progress::new(last, self.now))).collect();
+        let peers: Vec<NodeId> = followers.keys().copied().collect();
+        self.role = Role::Leader(Leader {
+            followers,
+            uncommitted_bytes,
+            heartbeat_at: self.now,
+            since: self.now,
+            grace_until: self.now,
+            reads: Reads::default(),
+            strangers: BTreeMap::new(),
+        });
         self.observe(Observation::Became { role: RoleKind::Leader, cause: Cause::ElectionWon { votes } });
-        for peer in self.peers() {
-            self.observe(Observation::Progress { peer, probing: true, cause: Cause::NewLeader });
+        for peer in peers {
+            self.observe(Observation::Sending { peer, how: Sending::Probing, cause: Cause::NewLeader });
         }
+        self.transfer_sees_leader(self.config.id);
         self.append_own(vec![EntryKind::Noop]);
     }
 
@@ -44,29 +53,52 @@ impl Raft {
         let Some((first, last)) = entries.first().zip(entries.last()).map(|(f, l)| (f.index, l.index)) else {
             return;
         };
-        if let Role::Leader { uncommitted_bytes, .. } = &mut self.role {
-            *uncommitted_bytes += entries.iter().map(Entry::weight_bytes).sum::<usize>();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes += entries.iter().map(Entry::weight_bytes).sum::<usize>();
         }
-        self.log.append(entries);
         self.observe(Observation::Appended { first, last, message: None });
+        self.append_to_log(entries);
     }
 
-    /// Heartbeats, and a new try where an answer is overdue.
-    pub(crate) fn tick_leader(&mut self) {
-        if self.now - self.heartbeat_at >= u64::from(self.config.heartbeat_ticks) {
-            self.heartbeat_at = self.now;
-            for peer in self.peers() {
-                self.send_heartbeat(peer);
-            }
+    /// Into the log; a membership among them is in force at once.
+    fn append_to_log(&mut self, entries: Vec<Entry>) {
+        let before = self.log.membership_index();
+        self.log.append(entries);
+        if self.log.membership_index() != before {
+            self.observe_membership();
+        }
+    }
+
+    fn observe_membership(&mut self) {
+        let (index, joint) = (self.log.membership_index(), self.log.membership().is_joint());
+        self.observe(Observation::MembershipChanged { index, joint });
+    }
+
+    fn peers(&self) -> Vec<NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.followers.keys().copied().collect(),
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => Vec::new(),
+        }
+    }
+
+    /// To everybody.
+    pub(crate) fn send_heartbeats(&mut self) {
+        let now = self.now;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.heartbeat_at = now;
+        }
+        for peer in self.peers() {
+            self.send_heartbeat(peer);
         }
     }
 
     fn send_heartbeat(&mut self, peer: NodeId) {
-        let Role::Leader { followers, .. } = &mut self.role else { return };
-        let progress = followers.get_mut(&peer).expect("every peer has its progress");
+        let Role::Leader(leader) = &mut self.role else { return };
+        let progress = leader.followers.get_mut(&peer).expect("every peer has its progress");
         let commit = progress.tellable(self.commit);
         progress.telling(commit);
-        self.send_now(peer, Body::Heartbeat { commit });
+        let read = leader.reads.round;
+        self.send_now(peer, Body::Heartbeat { commit, read });
     }
 
     /// Sends a follower all that its window has room for. Returns whether anything was sent.
@@ -75,13 +107,17 @@ impl Raft {
         let (limit, commit, now) = (self.config.window(), self.commit, self.now);
         let mut any = false;
         loop {
-            let Role::Leader { followers, .. } = &mut self.role else { return any };
-            let progress = followers.get_mut(&peer).expect("every peer has its progress");
+            let Role::Leader(leader) = &mut self.role else { return any };
+            let progress = leader.followers.get_mut(&peer).expect("every peer has its progress");
             if !progress.may_send(last, limit) {
                 return any;
             }
             let prev = progress.next().prev();
-            let prev_term = self.log.term_at(prev).expect("a leader has every entry that it has promised");
+            let Some(prev_term) = self.log.term_at(prev) else {
+                assert!(prev < self.log.start().index, "a leader has every entry that it has promised");
+                self.offer_snapshot(peer);
+                return any;
+            };
             let entries = self.log.batch(progress.next(), self.config.batch_entries_max, self.config.batch_bytes_max);
             let end = entries.last().map_or(prev, |e| e.index);
             progress.telling(commit.min(end));
@@ -96,8 +132,8 @@ impl Raft {
         let commit = self.commit;
         for peer in self.peers() {
             let sent = self.send_appends(peer);
-            let Role::Leader { followers, .. } = &self.role else { return };
-            if !sent && followers[&peer].has_news(commit) {
+            let Role::Leader(leader) = &self.role else { return };
+            if !sent && leader.followers[&peer].has_news(commit) {
                 self.send_heartbeat(peer);
             }
         }
@@ -106,17 +142,29 @@ impl Raft {
     /// The leader of this term sends entries.
     pub(crate) fn handle_append(&mut self, leader: NodeId, message: u64, append: Append) {
         self.hear_leader(leader, message);
+        if self.is_installing() {
+            return; // What is put in the place of the log may end anywhere; the leader asks again.
+        }
         let Append { prev: (prev, prev_term), entries, commit } = append;
+        let damaged = self.damage.is_some();
+        if prev < self.log.start().index {
+            // From a leader that does not know how far this node is. All that is committed is in its log, too.
+            let index = self.commit;
+            self.send_durable(leader, Body::Appended { index, damaged });
+            return;
+        }
         if self.log.term_at(prev) != Some(prev_term) {
             let hint = self.log.agreement_possible_at(prev, prev_term);
-            self.send_now(leader, Body::Rejected(Rejection { prev, hint }));
+            self.send_now(leader, Body::Rejected(Rejection { prev, hint, damaged }));
             return;
         }
         let proven = Index(prev.0 + entries.len() as u64);
         self.take_entries(entries, message);
         self.agreed = self.agreed.max(proven);
         self.commit_up_to(commit.min(proven));
-        self.send_durable(leader, Body::Appended(proven));
+        self.settle_damage();
+        let damaged = self.damage.is_some();
+        self.send_durable(leader, Body::Appended { index: proven, damaged });
     }
 
     /// Puts in what is missing; removes what conflicts.
@@ -127,42 +175,58 @@ impl Raft {
         let (first, last) = (entries[start].index, entries[entries.len() - 1].index);
         if first <= self.log.last().0 {
             assert!(first > self.commit, "entry {first} is committed (up to {}) and would be truncated", self.commit);
+            let before = self.log.membership_index();
             self.log.truncate(first);
             self.observe(Observation::Truncated { from: first, message });
+            if self.log.membership_index() != before {
+                self.observe_membership();
+            }
         }
-        self.log.append(entries.into_iter().skip(start));
         self.observe(Observation::Appended { first, last, message: Some(message) });
+        self.append_to_log(entries.into_iter().skip(start).collect());
     }
 
     /// The leader of this term says that it is there.
-    pub(crate) fn handle_heartbeat(&mut self, leader: NodeId, message: u64, commit: Index) {
+    pub(crate) fn handle_heartbeat(&mut self, leader: NodeId, message: u64, commit: Index, read: ReadRound) {
         self.hear_leader(leader, message);
-        // The leader names only what it has seen acknowledged. But by whom? Perhaps by an earlier life of this node, with
-        // another disk: only what an append of this term has shown to be equal is committed.
-        self.commit_up_to(commit.min(self.agreed));
-        self.send_now(leader, Body::HeartbeatReply);
+        if !self.is_installing() {
+            // The leader names only what it has seen acknowledged. But by whom? Perhaps by an earlier life of this node,
+            // with another disk: only what an append of this term has shown to be equal is committed.
+            self.commit_up_to(commit.min(self.agreed));
+            self.settle_damage();
+        }
+        self.reply_to_heartbeat(leader, read);
     }
 
-    fn hear_leader(&mut self, leader: NodeId, message: u64) {
+    pub(crate) fn reply_to_heartbeat(&mut self, leader: NodeId, read: ReadRound) {
+        let damaged = self.damage.is_some();
+        self.send_now(leader, Body::HeartbeatReply { read, damaged });
+    }
+
+    pub(crate) fn hear_leader(&mut self, leader: NodeId, message: u64) {
         assert!(self.role() != RoleKind::Leader, "two leaders in {}: {leader} and {}", self.term, self.config.id);
         if self.leader() != Some(leader) {
             assert_eq!(self.leader(), None, "two leaders in {}: {leader} is the second", self.term);
             self.become_follower(Some(leader), Cause::OtherLeads { leader, message });
             self.observe(Observation::LeaderFound { leader, message });
+            self.transfer_sees_leader(leader);
         }
         self.leader_heard_at = Some(self.now);
         self.restart_election_clock();
     }
 
     /// A follower has entries on its disk.
-    pub(crate) fn handle_appended(&mut self, peer: NodeId, message: u64, index: Index) {
+    pub(crate) fn handle_appended(&mut self, peer: NodeId, message: u64, index: Index, damaged: bool) {
         let last = self.log.last().0;
-        let Role::Leader { followers, .. } = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
         if index > last {
             return; // It claims what was never sent. What a peer says must not end this node.
         }
-        if followers.get_mut(&peer).expect("every peer has its progress").acknowledged(index) {
-            self.observe(Observation::Progress { peer, probing: false, cause: Cause::Answer { message } });
+        let progress = leader.followers.get_mut(&peer).expect("only followers answer");
+        progress.set_damaged(damaged);
+        if progress.acknowledged(index) {
+            let (how, cause) = (Sending::Replicating, Cause::Answer { message });
+            self.observe(Observation::Sending { peer, how, cause });
         }
         self.advance_commit();
     }
@@ -171,44 +235,49 @@ impl Raft {
     pub(crate) fn handle_rejected(&mut self, peer: NodeId, message: u64, rejection: Rejection) {
         let (hint, hint_term) = rejection.hint;
         let (at, _) = self.log.agreement_possible_at(hint, hint_term);
-        let Role::Leader { followers, .. } = &mut self.role else { return };
-        let progress = followers.get_mut(&peer).expect("every peer has its progress");
-        let was_probing = progress.is_probing();
-        if progress.refused(rejection.prev, at) && !was_probing {
-            self.observe(Observation::Progress { peer, probing: true, cause: Cause::Answer { message } });
+        let Role::Leader(leader) = &mut self.role else { return };
+        let progress = leader.followers.get_mut(&peer).expect("only followers answer");
+        let was = progress.sending();
+        progress.set_damaged(rejection.damaged);
+        if progress.refused(rejection.prev, at) && was != Sending::Probing {
+            let (how, cause) = (Sending::Probing, Cause::Answer { message });
+            self.observe(Observation::Sending { peer, how, cause });
         }
     }
 
-    /// A follower heard this leader. If an append to it is overdue, it is taken for lost.
-    pub(crate) fn handle_heartbeat_reply(&mut self, peer: NodeId) {
-        let Role::Leader { followers, .. } = &self.role else { return };
-        let overdue = followers[&peer]
-            .unanswered_since()
-            .is_some_and(|at| self.now - at >= u64::from(self.config.election_ticks_min));
+    /// A follower heard this leader. If an answer of it is overdue, what was sent is taken for lost.
+    pub(crate) fn handle_heartbeat_reply(&mut self, peer: NodeId, read: ReadRound, damaged: bool) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let progress = leader.followers.get_mut(&peer).expect("only followers answer");
+        progress.set_damaged(damaged);
+        progress.confirmed(read);
+        let overdue =
+            progress.unanswered_since().is_some_and(|at| self.now - at >= u64::from(self.config.election_ticks_min));
         if overdue {
             self.forget_in_flight(peer);
         }
+        self.confirm_reads();
     }
 
-    /// What is in flight to a follower is lost: probe again from the last agreement.
+    /// What is in flight to a follower is lost: begin again at the last agreement.
     pub(crate) fn forget_in_flight(&mut self, peer: NodeId) {
-        let Role::Leader { followers, .. } = &mut self.role else { return };
-        let Some(progress) = followers.get_mut(&peer) else { return };
-        let was_probing = progress.is_probing();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.followers.get_mut(&peer) else { return };
+        let was = progress.sending();
         progress.probe_again();
-        if !was_probing {
-            self.observe(Observation::Progress { peer, probing: true, cause: Cause::SilentInFlight });
+        if was == Sending::Replicating {
+            let (how, cause) = (Sending::Probing, Cause::SilentInFlight);
+            self.observe(Observation::Sending { peer, how, cause });
         }
     }
 
     /// Commits what a majority has on disk, this leader's own disk included.
     pub(crate) fn advance_commit(&mut self) {
-        let Role::Leader { followers, .. } = &self.role else { return };
-        let own = std::iter::once(self.log.durable());
-        let reached = reached_by_majority(own.chain(followers.values().map(Progress::matched)));
+        let reached = self.majority_reached(Progress::matched, self.log.durable());
         // Figure 8 of the paper: an entry of an earlier term is committed only by one of this term after it.
-        if self.log.term_at(reached) == Some(self.term) {
+        if reached > self.commit && self.log.term_at(reached) == Some(self.term) {
             self.commit_up_to(reached);
+            self.go_on_with_change();
         }
     }
 
@@ -217,9 +286,9 @@ impl Raft {
             return;
         }
         assert!(index <= self.log.last().0, "commit {index} is beyond the log's end {}", self.log.last().0);
-        if let Role::Leader { uncommitted_bytes, .. } = &mut self.role {
+        if let Role::Leader(leader) = &mut self.role {
             let done: usize = self.log.range(self.commit.next(), index).iter().map(Entry::weight_bytes).sum();
-            *uncommitted_bytes -= done;
+            leader.uncommitted_bytes -= done;
         }
         self.commit = index;
         self.observe(Observation::Committed { index });

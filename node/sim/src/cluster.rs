@@ -10,8 +10,14 @@ use std::{
 };
 
 use raftdeck_jobs::{JobId, Op, Reply, SessionCall};
-use raftdeck_node::replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket};
-use raftdeck_raft::{Config, Envelope, GroupId, Index, NodeId, Observation, Observed, RoleKind, Write};
+use raftdeck_node::{
+    compaction::Retention,
+    replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket},
+};
+use raftdeck_raft::{
+    Config, Envelope, GroupId, Index, LogStart, Membership, NodeId, Observation, Observed, Restart, RoleKind,
+    StorageId, Write,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -34,6 +40,10 @@ pub struct Network {
     pub loss: f64,
     /// Part that arrives twice.
     pub duplicate: f64,
+}
+
+fn storage_of(node: NodeId) -> StorageId {
+    StorageId(node.0.into())
 }
 
 /// A cluster to be.
@@ -305,14 +315,16 @@ impl Cluster {
         if self.is_up(id) {
             return Ok(());
         }
-        let voters: BTreeSet<NodeId> = self.ids().into_iter().collect();
+        let bootstrap = self.bootstrap();
         let batch_entries_max = self.options.batch_entries_max;
-        let config = Config { batch_entries_max, ..Config::new(id, voters, self.rng.random()) };
+        let config = Config { batch_entries_max, ..Config::new(id, storage_of(id), bootstrap, self.rng.random()) };
         let node = self.nodes.get_mut(&id).expect("only members are started");
         let (found, machine) = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
         let remembered = Index(machine.applied());
         node.life += 1;
-        let replica = Replica::new(GroupId::FIRST, config, found.hard, found.entries, machine);
+        let restart =
+            Restart { hard: found.hard, start: LogStart::default(), entries: found.entries, applied: remembered };
+        let replica = Replica::new(GroupId::FIRST, config, restart, machine, Retention::default());
         self.checks.started(id, &replica)?;
         node.up = Some(Up {
             replica,
@@ -386,7 +398,8 @@ impl Cluster {
     fn handle(&mut self, id: NodeId, inputs: Vec<Input>) -> Result<(), Violation> {
         let wall_ms = EPOCH_MS + self.now_us / 1000;
         let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return Ok(()) };
-        let Effects { write, send, replies, events, work: _ } = up.replica.handle(wall_ms, inputs);
+        let Effects { write, send, replies, steered: _, snapshots: _, events, work: _ } =
+            up.replica.handle(wall_ms, inputs);
         up.gathered.extend(write);
         for (ticket, _) in &replies {
             up.tickets.remove(ticket);
@@ -475,6 +488,12 @@ impl Cluster {
             up.remembered = Index(changes.applied);
         }
         Ok(())
+    }
+
+    /// Who belongs to the group at first, each bound to its directory.
+    fn bootstrap(&self) -> Membership {
+        let storages = self.nodes.keys().map(|id| (*id, storage_of(*id))).collect();
+        Membership { storages, ..Membership::of(self.nodes.keys().copied()) }
     }
 
     /// Log matching between all nodes that are up.

@@ -2,7 +2,7 @@
 
 use raftdeck_jobs::Reply;
 use raftdeck_node::replica::{Applied, Refused, Replica};
-use raftdeck_raft::{Cause, Log, NodeId, Observation, Observed, RoleKind, Term, VoteRefusal};
+use raftdeck_raft::{Cause, Log, NodeId, Observation, Observed, RoleKind, Sending, Term, TransferOutcome, VoteRefusal};
 
 use crate::cluster::Happening;
 
@@ -45,9 +45,24 @@ fn observation(node: NodeId, Observed { term, what }: &Observed) -> Option<Strin
         Observation::Appended { first, last, .. } => format!("appends {first}..{last}"),
         Observation::Truncated { from, .. } => format!("drops {from} and all after it"),
         Observation::Committed { index } => format!("commits {index}"),
-        Observation::Progress { cause: Cause::NewLeader, .. } => return None,
-        Observation::Progress { peer, probing: true, cause } => format!("probes {peer}: {}", why(cause)),
-        Observation::Progress { peer, probing: false, .. } => format!("knows where {peer} agrees"),
+        Observation::Sending { cause: Cause::NewLeader | Cause::NewMember, .. } => return None,
+        Observation::Sending { peer, how: Sending::Probing, cause } => format!("probes {peer}: {}", why(cause)),
+        Observation::Sending { peer, how: Sending::Replicating, .. } => format!("knows where {peer} agrees"),
+        Observation::Sending { peer, how: Sending::Snapshot, cause } => {
+            format!("offers {peer} a snapshot: {}", why(cause))
+        }
+        Observation::MembershipChanged { index, joint: true } => format!("has the joint membership of {index}"),
+        Observation::MembershipChanged { index, joint: false } => format!("has the membership of {index}"),
+        Observation::TransferStarted { target } => format!("hands over to {target}"),
+        Observation::TransferEnded { target, outcome } => match outcome {
+            TransferOutcome::Done { .. } => format!("has handed over to {target}"),
+            TransferOutcome::OtherLeads { leader } => format!("has not handed over to {target}: {leader} leads"),
+            TransferOutcome::TimedOut => format!("has not handed over to {target}: it took too long"),
+        },
+        Observation::Compacted { index } => format!("forgets its entries up to {index}"),
+        Observation::SnapshotInstalled { index } => format!("has installed a snapshot as of {index}"),
+        Observation::Damaged { until } => format!("is damaged: it has lost entries, up to {until} at most"),
+        Observation::Refilled { index } => format!("is refilled, up to {index}"),
     };
     Some(format!("{node} {term} {text}"))
 }
@@ -63,6 +78,11 @@ fn why(cause: Cause) -> String {
         Cause::Answer { .. } => "it refused an append".into(),
         Cause::SilentInFlight => "what was sent is taken for lost".into(),
         Cause::NewLeader => "a new leader".into(),
+        Cause::NewMember => "a new member".into(),
+        Cause::LogCompacted => "it needs what is no longer in the log".into(),
+        Cause::MajoritySilent => "it heard no majority for too long".into(),
+        Cause::Removed => "it is no member any more".into(),
+        Cause::TransferAsked { from, .. } => format!("{from} hands over"),
     }
 }
 
@@ -72,6 +92,7 @@ fn why_not(refusal: VoteRefusal) -> String {
         VoteRefusal::AlreadyVoted(other) => format!("voted for {other} already"),
         VoteRefusal::LogBehind => "its log is behind".into(),
         VoteRefusal::LeaderAlive(leader) => format!("the leader {leader} is alive"),
+        VoteRefusal::Damaged => "its disk is damaged".into(),
     }
 }
 

@@ -66,25 +66,25 @@ impl Admin for AdminService {
         if limit > LOG_ROWS_MAX {
             return Err(Status::invalid_argument(format!("limit is {limit}, the limit is {LOG_ROWS_MAX}")));
         }
-        let from = Index(from.max(1));
+        let from = Index(from);
         let bytes_max = if with_payload { LOG_BYTES_MAX } else { usize::MAX };
         let look = self.view.handle.look(move |replica, _| {
             let log = replica.raft().log();
-            let (last, _) = log.last();
-            (last, log.batch(from, limit as usize, bytes_max))
+            let (first, (last, _)) = (log.start().index.next(), log.last());
+            (first, last, log.batch(from.max(first), limit as usize, bytes_max))
         });
-        let (last, entries) = look.await.map_err(|e| stopping(&e))?;
+        let (first, last, entries) = look.await.map_err(|e| stopping(&e))?;
         let rows = entries
             .into_iter()
             .map(|entry| {
                 let summary = summary(&entry.kind);
-                let wire::LogEntry { index, term, kind, payload } = entry_to_wire(entry);
+                let wire::LogEntry { index, term, kind, payload, membership: _ } = entry_to_wire(entry);
                 let payload_bytes = payload.len() as u64;
                 let payload = if with_payload { payload } else { bytes::Bytes::new() };
                 wire::LogRow { index, term, kind, summary, payload_bytes, payload }
             })
             .collect();
-        Ok(Response::new(wire::LogRangeReply { first: 1, last: last.0, rows }))
+        Ok(Response::new(wire::LogRangeReply { first: first.0, last: last.0, rows }))
     }
 
     async fn inject_fault(&self, request: Request<wire::InjectFaultRequest>) -> Result<Response<wire::Fault>, Status> {
@@ -109,7 +109,14 @@ fn stopping(error: &RequestError) -> Status {
 }
 
 fn summary(kind: &EntryKind) -> String {
-    let EntryKind::Command(bytes) = kind else { return "a leader's first entry".into() };
+    let bytes = match kind {
+        EntryKind::Noop => return "a leader's first entry".into(),
+        EntryKind::Membership(m) if m.is_joint() => return "membership: joint".into(),
+        EntryKind::Membership(m) => {
+            return format!("membership: {} voters, {} learners", m.voters.len(), m.learners.len());
+        }
+        EntryKind::Command(bytes) => bytes,
+    };
     match Command::decode(bytes).map(|command| command.op) {
         Err(error) => error.to_string(),
         Ok(Op::Submit { jobs }) => format!("submit {} jobs", jobs.len()),

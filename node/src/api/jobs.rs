@@ -70,7 +70,10 @@ impl JobsService {
             RequestError::Refused(Refused::Overloaded { .. } | Refused::Full { .. }) | RequestError::QueueFull => {
                 Status::resource_exhausted(error.to_string())
             }
-            RequestError::Stopping => Status::unknown(error.to_string()),
+            RequestError::Refused(Refused::Transferring { .. } | Refused::NotNow(_)) => {
+                Status::failed_precondition(error.to_string())
+            }
+            RequestError::Refused(Refused::Unknown) | RequestError::Stopping => Status::unknown(error.to_string()),
         }
     }
 

@@ -4,6 +4,8 @@
 //! entry *and* everything before it: two logs with the same chain at an index are the same up to there, and an entry
 //! that is valid but old, or in the wrong place, does not fit.
 
+use std::borrow::Cow;
+
 use raftdeck_raft::{Entry, EntryKind};
 
 /// The hash of a log up to some entry.
@@ -15,14 +17,18 @@ pub(super) fn kind_number(kind: &EntryKind) -> u8 {
     match kind {
         EntryKind::Noop => 1,
         EntryKind::Command(_) => 2,
+        EntryKind::Membership(_) => 3,
     }
 }
 
 /// An entry's payload; empty where it has none.
-pub(super) fn payload(kind: &EntryKind) -> &[u8] {
+pub(super) fn payload(kind: &EntryKind) -> Cow<'_, [u8]> {
     match kind {
-        EntryKind::Noop => &[],
-        EntryKind::Command(payload) => payload,
+        EntryKind::Noop => Cow::Borrowed(&[]),
+        EntryKind::Command(payload) => Cow::Borrowed(payload),
+        EntryKind::Membership(membership) => {
+            Cow::Owned(postcard::to_allocvec(membership).expect("a membership can be written as bytes"))
+        }
     }
 }
 
@@ -33,7 +39,7 @@ pub(super) fn checksum(group: u64, entry: &Entry) -> u32 {
     hasher.update(&entry.index.0.to_le_bytes());
     hasher.update(&entry.term.0.to_le_bytes());
     hasher.update(&[kind_number(&entry.kind)]);
-    hasher.update(payload(&entry.kind));
+    hasher.update(&payload(&entry.kind));
     hasher.finalize()
 }
 
@@ -45,7 +51,7 @@ impl Chain {
         hasher.update(&entry.index.0.to_le_bytes());
         hasher.update(&entry.term.0.to_le_bytes());
         hasher.update(&[kind_number(&entry.kind)]);
-        hasher.update(payload(&entry.kind));
+        hasher.update(&payload(&entry.kind));
         let mut short = [0; 16];
         short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Chain(short)

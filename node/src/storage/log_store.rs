@@ -173,7 +173,8 @@ fn read_hard(conn: &Connection, group: GroupId) -> Result<HardState, StorageErro
         .query_row("select term, voted_for, crc from hard where grp = ?", [signed(group.0)], |r| {
             let vote = r.get::<_, i64>(1)?.cast_unsigned();
             let voted_for = (vote != 0).then_some(NodeId(vote));
-            Ok((HardState { term: Term(r.get::<_, i64>(0)?.cast_unsigned()), voted_for }, r.get::<_, i64>(2)?))
+            let term = Term(r.get::<_, i64>(0)?.cast_unsigned());
+            Ok((HardState { term, voted_for, damage: None }, r.get::<_, i64>(2)?))
         })
         .optional()
         .map_err(StorageError::sqlite(FILE))?;
@@ -218,6 +219,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Entry, i64, Vec<u8>)> 
     let term = Term(row.get::<_, i64>(1)?.cast_unsigned());
     let kind = match row.get::<_, i64>(2)? {
         1 => EntryKind::Noop,
+        3 => EntryKind::Membership(postcard::from_bytes(&row.get::<_, Vec<u8>>(3)?).unwrap_or_default()),
         // Any other number fails the checksum, which covers the kind.
         _ => EntryKind::Command(Bytes::from(row.get::<_, Vec<u8>>(3)?)),
     };
@@ -284,7 +286,7 @@ fn apply_write(tx: &Transaction<'_>, group: GroupId, stored: Claims, write: &Wri
                 key(group, entry.index),
                 signed(entry.term.0),
                 kind_number(&entry.kind),
-                payload(&entry.kind),
+                &*payload(&entry.kind),
                 checksum(group.0, entry),
                 &chain.0[..],
             ])
@@ -292,7 +294,7 @@ fn apply_write(tx: &Transaction<'_>, group: GroupId, stored: Claims, write: &Wri
         now = Claims { last: entry.index, last_term: entry.term, chain, hard: now.hard };
     }
     if write.hard != stored.hard {
-        let HardState { term, voted_for } = write.hard;
+        let HardState { term, voted_for, damage: _ } = write.hard;
         tx.prepare_cached("insert or replace into hard values (?, ?, ?, ?)")
             .and_then(|mut s| {
                 let vote = voted_for.map_or(0, |n| n.0);

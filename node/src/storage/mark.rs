@@ -152,7 +152,7 @@ fn decode(bytes: &[u8], group: u64) -> Option<(u64, Claims)> {
     let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
     let chain = Chain(body.get(40..56)?.try_into().ok()?);
     let vote = number(64)?;
-    let hard = HardState { term: Term(number(56)?), voted_for: (vote != 0).then_some(NodeId(vote)) };
+    let hard = HardState { term: Term(number(56)?), voted_for: (vote != 0).then_some(NodeId(vote)), damage: None };
     let claims = Claims { last: Index(number(24)?), last_term: Term(number(32)?), chain, hard };
     (number(16)? == group).then_some((number(8)?, claims))
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn claims(last: u64) -> Claims {
-        let hard = HardState { term: Term(7), voted_for: Some(NodeId(2)) };
+        let hard = HardState { term: Term(7), voted_for: Some(NodeId(2)), damage: None };
         Claims { last: Index(last), last_term: Term(6), chain: Chain([9; 16]), hard }
     }
 

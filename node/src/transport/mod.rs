@@ -5,6 +5,7 @@
 //! the link down or cut, is dropped, and the core is told that what was in flight is lost.
 
 mod codec;
+pub mod member;
 mod receiver;
 mod sender;
 

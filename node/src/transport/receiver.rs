@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use raftdeck_raft::{GroupId, NodeId};
+use raftdeck_raft::{GroupId, NodeId, StorageId};
 use raftdeck_shared::wire::{
     self,
     peer_frame::Frame,
@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tracing::{debug, warn};
 
-use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec};
+use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec, member};
 use crate::{handle::Handle, listener, observe::Moment};
 
 /// Takes the streams of other nodes.
@@ -65,6 +65,7 @@ impl Peer for Receiver {
             return Err(Status::invalid_argument("the first frame is not a hello"));
         };
         let from = self.check(&hello)?;
+        let storage = member::storage_id(&hello.storage_id).map_err(Status::invalid_argument)?;
         let reply = wire::HelloReply {
             node: self.me.node.0,
             storage_id: self.me.storage_id.clone(),
@@ -74,7 +75,7 @@ impl Peer for Receiver {
         let (alive, gone) = tokio::sync::mpsc::channel(1);
         let (links, handle, group, me) = (Arc::clone(&self.links), self.handle.clone(), self.group, self.me.node);
         tokio::spawn(async move {
-            if let Err(why) = read(frames, (from, me), group, &links, &handle).await {
+            if let Err(why) = read(frames, (from, storage, me), group, &links, &handle).await {
                 debug!("stream of {from} ended: {why}");
             }
             drop(alive);
@@ -107,7 +108,7 @@ impl Receiver {
 /// queue with it.
 async fn read(
     mut frames: Streaming<wire::PeerFrame>,
-    (from, me): (NodeId, NodeId),
+    (from, storage, me): (NodeId, StorageId, NodeId),
     group: GroupId,
     links: &Links,
     handle: &Handle,
@@ -122,7 +123,7 @@ async fn read(
         links.heard(from);
         links.observer.merge(Moment { at_ms: batch.at_ms, logical: batch.logical });
         for message in batch.messages {
-            let (to_group, envelope) = codec::decode(message).map_err(Status::invalid_argument)?;
+            let (to_group, envelope) = codec::decode(message, storage).map_err(Status::invalid_argument)?;
             if to_group != group || envelope.from != from || envelope.to != me {
                 return Err(Status::invalid_argument("a message for another, or in another's name"));
             }

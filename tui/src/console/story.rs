@@ -42,7 +42,9 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
         // Many grant a pre-vote, and it binds nobody.
         Kind::VoteCast if o.granted && o.pre => (Tone::Plain, Weight::Detail),
         Kind::VoteCast => (if o.granted { Tone::Good } else { Tone::Warn }, Weight::Headline),
-        Kind::Truncated | Kind::Node => (Tone::Warn, Weight::Headline),
+        Kind::Truncated | Kind::Node | Kind::Membership | Kind::Transfer => (Tone::Warn, Weight::Headline),
+        Kind::Damage => (if o.granted { Tone::Good } else { Tone::Bad }, Weight::Headline),
+        Kind::Snapshot if o.granted => (Tone::Good, Weight::Headline),
         Kind::Link => (if o.granted { Tone::Good } else { Tone::Warn }, echo()),
         Kind::Fault => (Tone::Bad, echo()),
         Kind::Committed if by_leader => (Tone::Plain, Weight::Commit { to: o.index }),
@@ -53,6 +55,7 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
         | Kind::Appended
         | Kind::Committed
         | Kind::Progress
+        | Kind::Snapshot
         | Kind::Job => (Tone::Plain, Weight::Detail),
         Kind::Unspecified => (Tone::Dim, Weight::Detail),
     };

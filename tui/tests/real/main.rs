@@ -161,8 +161,11 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_and_the_others_go_on() {
     assert!(through_the_old.is_err(), "{through_the_old:?}");
     let job = cluster.client(Some(&new.name)).submit(echo(), WITHIN).await.unwrap();
     assert_eq!(finished(&cluster, &[job.id]).await[&job.id].state(), JobState::Completed);
-    let stale = cluster.statuses().await.into_iter().find(|s| s.node == old.node).unwrap();
-    assert_eq!((stale.role(), stale.term, stale.faults.len()), (Role::Leader, old.term, 4), "it does not know yet");
+    let deposed = wait_for("the old leader to step down", WITHIN, || async {
+        cluster.statuses().await.into_iter().find(|s| s.node == old.node && s.role() != Role::Leader)
+    })
+    .await;
+    assert_eq!((deposed.leader, deposed.term, deposed.faults.len()), (0, old.term, 4), "it knows of no other");
 
     let said = cluster.call(&["heal"]);
     assert_eq!(said.code, 0, "{said:?}");

@@ -1,0 +1,94 @@
+//! What only a leader has, and its care for its own office.
+//!
+//! A leader that does not hear a majority within the longest election timeout steps down (CheckQuorum, thesis 6.2): if its
+//! messages go out but none come in, its followers would else follow it for ever while nothing can commit; and its
+//! clients would wait instead of asking elsewhere.
+
+use std::collections::BTreeMap;
+
+use crate::{Cause, Index, NodeId, PeerView, Raft, StorageId, node::Role, progress::Progress, read::Reads};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Leader {
+    /// Of every member but itself, and for a while of those that were.
+    pub(crate) followers: BTreeMap<NodeId, Progress>,
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) heartbeat_at: u64,
+    /// When it took office.
+    pub(crate) since: u64,
+    /// Until when it need not hear a majority: one that has slept must let the others speak first.
+    pub(crate) grace_until: u64,
+    pub(crate) reads: Reads,
+    /// Members that speak from another directory than the one they are bound to.
+    pub(crate) strangers: BTreeMap<NodeId, StorageId>,
+}
+
+impl Raft {
+    /// Whether an entry of this leader's own term is committed: only then does it know how far the log is.
+    pub(crate) fn own_term_committed(&self) -> bool {
+        self.log.term_at(self.commit) == Some(self.term)
+    }
+
+    /// Whether this leader has heard a majority, itself included, within the longest election timeout.
+    pub(crate) fn hears_majority(&self, leader: &Leader) -> bool {
+        let recent = |at: u64| self.now - at <= u64::from(self.config.election_ticks_max);
+        self.log.membership().majority_of(|node| {
+            node == self.config.id || self.counted(leader, node).is_some_and(|p| p.heard_at().is_some_and(recent))
+        })
+    }
+
+    /// What is known of a follower that counts towards a majority.
+    fn counted<'a>(&self, leader: &'a Leader, node: NodeId) -> Option<&'a Progress> {
+        let progress = leader.followers.get(&node).filter(|p| !p.is_damaged())?;
+        let membership = self.log.membership();
+        progress.storage().is_none_or(|storage| membership.counts(node, storage)).then_some(progress)
+    }
+
+    /// The highest number that a majority of voters has reached; this leader itself has reached `own`.
+    pub(crate) fn majority_reached(&self, of: impl Fn(&Progress) -> Index, own: Index) -> Index {
+        let Role::Leader(leader) = &self.role else { return Index(0) };
+        self.log
+            .membership()
+            .reached(|node| if node == self.config.id { own } else { self.counted(leader, node).map_or(Index(0), &of) })
+    }
+
+    /// Heartbeats, and everything a leader does from time to time.
+    pub(crate) fn tick_leader(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        if self.now >= leader.grace_until && !self.hears_majority(leader) {
+            self.step_down(Cause::MajoritySilent);
+            return;
+        }
+        if self.now - leader.heartbeat_at >= u64::from(self.config.heartbeat_ticks) {
+            self.send_heartbeats();
+        }
+        self.expire_reads();
+        self.tend_members();
+    }
+
+    /// Gives up the office, in the same term.
+    pub(crate) fn step_down(&mut self, cause: Cause) {
+        self.become_follower(None, cause);
+    }
+
+    /// What this leader knows of its followers; empty on others.
+    pub fn followers(&self) -> impl Iterator<Item = (NodeId, PeerView)> {
+        let followers = match &self.role {
+            Role::Leader(leader) => Some(&leader.followers),
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => None,
+        };
+        followers.into_iter().flatten().map(|(node, p)| {
+            let view = PeerView {
+                matched: p.matched(),
+                next: p.next(),
+                sending: p.sending(),
+                in_flight: p.in_flight(),
+                heard_ticks_ago: p.heard_at().map(|at| self.now - at),
+                damaged: p.is_damaged(),
+                snapshot_offset: p.snapshot_offset(),
+            };
+            (*node, view)
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Handing over leadership (thesis 3.10), with an outcome that is always told.
+//!
+//! The leader takes no more proposals, waits until the target has its whole log, and then tells it to campaign at once.
+//! If the target does not lead within the shortest election timeout, the transfer has failed, and proposals are taken
+//! again.
+//!
+//! Laws:
+//! - one transfer at a time, and every one ends with an outcome;
+//! - an order to campaign is obeyed only in the term and from the leader it came from: one that comes late starts nothing.
+
+use crate::{Body, Cause, NodeId, Observation, Raft, RoleKind, Term, node::Role};
+
+/// Why a transfer was not even begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransferError {
+    /// This node does not lead; perhaps it knows who does.
+    NotLeader {
+        /// As far as it knows.
+        leader: Option<NodeId>,
+    },
+    /// The target leads already.
+    AlreadyLeads,
+    /// The target has no vote.
+    NoVoter,
+    /// The target's disk is being refilled.
+    Damaged,
+    /// Another transfer is under way.
+    UnderWay {
+        /// To whom.
+        target: NodeId,
+    },
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransferOutcome {
+    /// The target leads.
+    Done {
+        /// In this term.
+        term: Term,
+    },
+    /// Another node leads.
+    OtherLeads {
+        /// Who.
+        leader: NodeId,
+    },
+    /// The target did not lead in time.
+    TimedOut,
+}
+
+/// A transfer under way. It outlives the office of the leader that began it: only then is its outcome known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transfer {
+    pub(crate) target: NodeId,
+    since: u64,
+    told: bool,
+}
+
+impl Raft {
+    /// Hands leadership over. The outcome comes in [`Output::transferred`](crate::Output::transferred).
+    ///
+    /// # Errors
+    /// It was not begun.
+    pub fn transfer(&mut self, target: NodeId) -> Result<(), TransferError> {
+        let known = self.leader();
+        let Role::Leader(leader) = &self.role else { return Err(TransferError::NotLeader { leader: known }) };
+        if target == self.config.id {
+            return Err(TransferError::AlreadyLeads);
+        }
+        if let Some(Transfer { target, .. }) = self.transfer {
+            return Err(TransferError::UnderWay { target });
+        }
+        match leader.followers.get(&target) {
+            Some(progress) if progress.is_damaged() => return Err(TransferError::Damaged),
+            Some(_) if self.log.membership().voters.contains(&target) => {}
+            Some(_) | None => return Err(TransferError::NoVoter),
+        }
+        self.transfer = Some(Transfer { target, since: self.now, told: false });
+        self.observe(Observation::TransferStarted { target });
+        Ok(())
+    }
+
+    /// Tells the target to campaign as soon as it has everything.
+    pub(crate) fn go_on_with_transfer(&mut self) {
+        let (Some(transfer), Role::Leader(leader)) = (&mut self.transfer, &self.role) else { return };
+        let target = transfer.target;
+        let Some(progress) = leader.followers.get(&target).filter(|_| !transfer.told) else { return };
+        if progress.matched() == self.log.last().0 {
+            transfer.told = true;
+            self.send_now(target, Body::TimeoutNow);
+        }
+    }
+
+    /// A transfer does not last for ever.
+    pub(crate) fn expire_transfer(&mut self) {
+        if self.transfer.is_some_and(|t| self.now - t.since >= u64::from(self.config.election_ticks_min)) {
+            self.end_transfer(TransferOutcome::TimedOut);
+        }
+    }
+
+    /// Somebody leads: that ends a transfer, one way or the other.
+    pub(crate) fn transfer_sees_leader(&mut self, leader: NodeId) {
+        match self.transfer {
+            Some(Transfer { target, .. }) if target == leader => {
+                self.end_transfer(TransferOutcome::Done { term: self.term });
+            }
+            Some(_) => self.end_transfer(TransferOutcome::OtherLeads { leader }),
+            None => {}
+        }
+    }
+
+    fn end_transfer(&mut self, outcome: TransferOutcome) {
+        if let Some(Transfer { target, .. }) = self.transfer.take() {
+            self.observe(Observation::TransferEnded { target, outcome });
+            self.output.transferred = Some(outcome);
+        }
+    }
+
+    /// The leader wants this node to lead.
+    pub(crate) fn handle_timeout_now(&mut self, from: NodeId, message: u64) {
+        if self.role() == RoleKind::Follower && self.leader() == Some(from) && self.may_campaign() {
+            self.start_campaign(Cause::TransferAsked { from, message }, true);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a replica does for its operator and its readers: linearizable reads, transfers of leadership, changes of the
+//! membership. Each ends with an answer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use raftdeck_raft::{
+    ChangeError, Entry, Index, Learner, Membership, NodeId, ReadError, ReadToken, RoleKind, Term, TransferError,
+    TransferOutcome,
+};
+
+use crate::replica::{Effects, Refused, Replica, Ticket};
+
+/// A change of the membership, as an operator thinks of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A node joins, as a learner first.
+    Add {
+        /// Which.
+        node: NodeId,
+        /// Where it is reached, as the transport writes it.
+        address: Bytes,
+        /// It becomes a voter when it has caught up.
+        promote: bool,
+    },
+    /// A node leaves.
+    Remove {
+        /// Which.
+        node: NodeId,
+    },
+    /// These are the voters.
+    Voters(Vec<NodeId>),
+}
+
+/// Who waits for what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steering {
+    reads: BTreeMap<ReadToken, Ticket>,
+    /// Confirmed: may be answered when this much is applied.
+    confirmed: VecDeque<(Index, Ticket)>,
+    transfer: Option<Ticket>,
+    /// By the entry of the change.
+    changes: BTreeMap<(Index, Term), Ticket>,
+}
+
+impl Steering {
+    pub(crate) fn unanswered(&self) -> usize {
+        self.reads.len() + self.confirmed.len() + self.changes.len() + usize::from(self.transfer.is_some())
+    }
+}
+
+impl Replica {
+    pub(crate) fn read(&mut self, ticket: Ticket, effects: &mut Effects) {
+        match self.raft.read() {
+            Ok(token) => {
+                self.steering.reads.insert(token, ticket);
+            }
+            Err(error) => effects.steered.push((ticket, Err(read_refused(error)))),
+        }
+    }
+
+    pub(crate) fn transfer(&mut self, ticket: Ticket, target: NodeId, effects: &mut Effects) {
+        match self.raft.transfer(target) {
+            Ok(()) => self.steering.transfer = Some(ticket),
+            Err(error) => effects.steered.push((ticket, Err(transfer_refused(error, target)))),
+        }
+    }
+
+    pub(crate) fn change(&mut self, ticket: Ticket, change: Change, effects: &mut Effects) {
+        let begun =
+            self.next_membership(change).and_then(|next| self.raft.change_membership(next).map_err(change_refused));
+        match begun {
+            Ok((term, index)) => {
+                self.steering.changes.insert((index, term), ticket);
+            }
+            Err(refused) => effects.steered.push((ticket, Err(refused))),
+        }
+    }
+
+    fn next_membership(&self, change: Change) -> Result<Membership, Refused> {
+        if self.raft.role() != RoleKind::Leader {
+            return Err(Refused::NotLeader { leader: self.raft.leader() });
+        }
+        let mut next = self.raft.membership().clone();
+        match change {
+            Change::Add { node, .. } if next.contains(node) => {
+                return Err(Refused::NotNow(format!("{node} is a member already")));
+            }
+            Change::Add { node, address, promote } => {
+                next.learners.insert(node, Learner { promote, storage: None });
+                next.addresses.insert(node, address);
+            }
+            Change::Remove { node } if !next.contains(node) => {
+                return Err(Refused::NotNow(format!("{node} is no member")));
+            }
+            Change::Remove { node } => {
+                next.voters.remove(&node);
+                next.learners.remove(&node);
+            }
+            Change::Voters(voters) => {
+                for node in &voters {
+                    match next.learners.remove(node) {
+                        Some(learner) => next.storages.extend(learner.storage.map(|s| (*node, s))),
+                        None if next.voters.contains(node) => {}
+                        None => return Err(Refused::NotNow(format!("{node} is no member: add it first"))),
+                    }
+                }
+                next.voters = voters.into_iter().collect();
+            }
+        }
+        next.outgoing.clear();
+        Ok(next)
+    }
+
+    /// Brings answers: of the core, and of reads whose index is applied by now.
+    pub(crate) fn steer(
+        &mut self,
+        reads: Vec<(ReadToken, Result<Index, ReadError>)>,
+        transferred: Option<TransferOutcome>,
+        effects: &mut Effects,
+    ) {
+        for (token, outcome) in reads {
+            let Some(ticket) = self.steering.reads.remove(&token) else { continue };
+            match outcome {
+                Ok(index) => self.steering.confirmed.push_back((index, ticket)),
+                Err(error) => effects.steered.push((ticket, Err(read_refused(error)))),
+            }
+        }
+        let applied = Index(self.machine.applied());
+        // Confirmed in the order of their indexes: a leader's commit index never falls.
+        while let Some((_, ticket)) = self.steering.confirmed.pop_front_if(|(index, _)| *index <= applied) {
+            effects.steered.push((ticket, Ok(applied)));
+        }
+        if let Some((outcome, ticket)) = transferred.and_then(|o| Some((o, self.steering.transfer.take()?))) {
+            let answer = match outcome {
+                TransferOutcome::Done { .. } => Ok(self.raft.commit()),
+                TransferOutcome::OtherLeads { leader } => {
+                    Err(Refused::NotNow(format!("the transfer failed: {leader} leads")))
+                }
+                TransferOutcome::TimedOut => {
+                    Err(Refused::NotNow("the transfer failed: it took longer than an election timeout".into()))
+                }
+            };
+            effects.steered.push((ticket, answer));
+        }
+        if self.raft.role() != RoleKind::Leader {
+            let log = self.raft.log();
+            let is_gone = |at: &(Index, Term), _: &mut Ticket| log.term_at(at.0).is_some_and(|term| term != at.1);
+            let gone = self.steering.changes.extract_if(.., is_gone);
+            effects.steered.extend(gone.map(|(_, ticket)| (ticket, Err(Refused::Superseded))));
+        }
+    }
+
+    /// An entry was applied: a change may be in it.
+    pub(crate) fn changed(&mut self, entry: &Entry, effects: &mut Effects) {
+        while let Some(first) = self.steering.changes.first_entry().filter(|first| first.key().0 <= entry.index) {
+            let ((_, term), ticket) = first.remove_entry();
+            let answer = if term == entry.term { Ok(entry.index) } else { Err(Refused::Superseded) };
+            effects.steered.push((ticket, answer));
+        }
+    }
+}
+
+fn read_refused(error: ReadError) -> Refused {
+    match error {
+        ReadError::NotLeader { leader } => Refused::NotLeader { leader },
+        ReadError::TimedOut => Refused::NoMajority,
+        ReadError::TooMany { limit } => Refused::NotNow(format!("more than {limit} reads wait")),
+    }
+}
+
+fn transfer_refused(error: TransferError, target: NodeId) -> Refused {
+    match error {
+        TransferError::NotLeader { leader } => Refused::NotLeader { leader },
+        TransferError::AlreadyLeads => Refused::NotNow(format!("{target} leads already")),
+        TransferError::NoVoter => Refused::NotNow(format!("{target} is no voter")),
+        TransferError::Damaged => Refused::NotNow(format!("the disk of {target} is damaged and being refilled")),
+        TransferError::UnderWay { target } => Refused::NotNow(format!("a transfer to {target} is under way")),
+    }
+}
+
+fn change_refused(error: ChangeError) -> Refused {
+    match error {
+        ChangeError::NotLeader { leader } => Refused::NotLeader { leader },
+        ChangeError::TooEarly => Refused::NotNow("this leader has just been elected: ask again".into()),
+        ChangeError::UnderWay { index } => Refused::NotNow(format!("the change of entry {index} is under way")),
+        ChangeError::NoVoters => Refused::NotNow("no voter would be left".into()),
+        ChangeError::Twice { node } => Refused::NotNow(format!("{node} would be voter and learner")),
+        ChangeError::NothingToDo => Refused::NotNow("the membership is so already".into()),
+    }
+}
