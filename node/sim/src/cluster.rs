@@ -9,7 +9,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use raftdeck_jobs::{JobId, Op, Reply};
+use raftdeck_jobs::{JobId, Op, Reply, SessionCall};
 use raftdeck_node::{
     compaction::Retention,
     replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket},
@@ -327,12 +327,20 @@ impl Cluster {
     /// # Errors
     /// A law was broken.
     pub fn request(&mut self, node: NodeId, op: Op) -> Result<Ticket, Violation> {
+        self.call(node, op, None)
+    }
+
+    /// As [`Cluster::request`]; as a call of a session, if it is given.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn call(&mut self, node: NodeId, op: Op, call: Option<SessionCall>) -> Result<Ticket, Violation> {
         let ticket = self.next_ticket();
         match self.nodes.get_mut(&node).and_then(|n| n.up.as_mut()) {
             None => self.happened(Happening::Answered(ticket, None)),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![Input::Request(ticket, op)])?;
+                self.handle(node, vec![Input::Request(ticket, op, call)])?;
             }
         }
         Ok(ticket)

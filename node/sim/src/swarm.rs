@@ -11,7 +11,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use raftdeck_node::replica::Applied;
 use raftdeck_raft::{Membership, NodeId, Observation, RoleKind, Sending, TransferOutcome};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
@@ -139,7 +138,7 @@ impl Run<'_> {
         while self.cluster.now_us() < end {
             let until = next_strike.min(next_request).max(self.cluster.now_us() + 1);
             self.cluster.run_for(until - self.cluster.now_us())?;
-            self.take_answers();
+            self.take_answers()?;
             if self.cluster.now_us() >= next_request {
                 self.workload.ask(&mut self.cluster, &mut self.rng)?;
                 next_request = self.cluster.now_us() + self.rng.random_range(1_000..100_000);
@@ -165,12 +164,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn take_answers(&mut self) {
+    fn take_answers(&mut self) -> Result<(), Violation> {
         for (_, happening) in self.cluster.take_happenings() {
             let reached = match happening {
-                Happening::Answered(_, Some(Ok(Applied { reply, .. }))) => {
+                Happening::Answered(ticket, Some(Ok(applied))) => {
                     self.counts.acknowledged += 1;
-                    self.workload.told(&reply);
+                    self.workload.told(ticket, &applied, &mut self.rng)?;
                     continue;
                 }
                 Happening::Observed(_, observed) => reached(&observed.what),
@@ -182,6 +181,7 @@ impl Run<'_> {
                 *self.counts.reached.entry(reached).or_default() += 1;
             }
         }
+        Ok(())
     }
 
     /// A random majority is healed, and must elect and acknowledge. The rest is down, or can speak but not hear.
@@ -206,7 +206,7 @@ impl Run<'_> {
         let acknowledged = self.cluster.acknowledged().len();
         while self.cluster.acknowledged().len() == acknowledged {
             self.cluster.run_for(200_000)?;
-            self.take_answers();
+            self.take_answers()?;
             let waited_us = self.cluster.now_us() - healed_at;
             if waited_us >= SETTLE_US {
                 let healed = format!("{core:?}");
@@ -262,7 +262,7 @@ impl Run<'_> {
         let healed_at = self.cluster.now_us();
         loop {
             self.cluster.run_for(200_000)?;
-            self.take_answers();
+            self.take_answers()?;
             let Err(why) = self.at_rest() else { break };
             let waited_us = self.cluster.now_us() - healed_at;
             if waited_us >= SETTLE_US {
@@ -274,7 +274,7 @@ impl Run<'_> {
         let term = |run: &Self| run.cluster.leader().and_then(|l| Some(run.cluster.replica(l)?.raft().term()));
         let before = term(self);
         self.cluster.run_for(CALM_US)?;
-        self.take_answers();
+        self.take_answers()?;
         if term(self) != before {
             let why = format!("the term went from {before:?} to {:?}; {}", term(self), self.status());
             return Err(Violation::NotSettled { waited_ms: CALM_US / 1000, healed: "everything".into(), why });
@@ -287,6 +287,7 @@ impl Run<'_> {
     fn nothing_lost(&self) -> Result<(), Violation> {
         for id in self.members() {
             let machine = self.cluster.replica(id).expect("all were started").machine();
+            Workload::done_once(id, machine)?;
             let kept: u64 = machine
                 .queues()
                 .map(|(_, q)| {

@@ -118,6 +118,16 @@ pub enum Violation {
         /// Where it was looked for.
         node: NodeId,
     },
+    /// One call of a session was answered in two ways.
+    #[error("{what} was answered as of {one}, and as of {other} or otherwise")]
+    TwoAnswers {
+        /// Which.
+        what: String,
+        /// The first answer's index.
+        one: Index,
+        /// The second's.
+        other: Index,
+    },
     /// A read was answered as of an index before something that was acknowledged when it began.
     #[error("a read was answered as of {index}, but {acknowledged} was acknowledged before it began")]
     StaleRead {
