@@ -142,7 +142,9 @@ impl Cluster {
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
-            cluster.nodes.insert(id, Node { disk: Disk::new(id), disk_held: false, life: 0, up: None });
+            cluster
+                .nodes
+                .insert(id, Node { disk: Disk::new(id, cluster.options.seed), disk_held: false, life: 0, up: None });
         }
         for id in cluster.ids() {
             cluster.start(id)?;
@@ -282,6 +284,8 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(up) = node.up.take() else { return };
+        // A held disk has not begun with it.
+        node.disk.crash(if node.disk_held { &[] } else { &up.under_way });
         let lost = up.tickets.into_iter().map(|ticket| (self.now_us, Happening::Answered(ticket, None)));
         self.happenings.extend(lost);
         for at in self.ids() {

@@ -24,6 +24,7 @@ mod disk;
 mod play;
 mod scenario;
 mod swarm;
+pub mod vfs;
 mod words;
 
 pub use checks::Violation;
