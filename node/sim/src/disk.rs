@@ -50,7 +50,7 @@ impl Disk {
     pub(crate) fn start(&mut self) -> Result<(Found, Machine), StorageError> {
         self.open = None;
         self.drive.reopen();
-        if self.is_witnessed && !self.drive.has("log.db") {
+        if self.is_witnessed && self.drive.file_bytes("log.db").is_none() {
             return Err(StorageError::LogLost("the directory was emptied".into()));
         }
         let connect = |file| self.drive.connect(file).map_err(|source| StorageError::Sqlite { file, source });

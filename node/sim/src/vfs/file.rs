@@ -2,14 +2,15 @@
 //!
 //! Readers see every write at once, as they do through a page cache. What was there before a write is kept until the
 //! next sync. A crash then goes back: each sector that was written since the last sync has, on its own, any of the
-//! contents that it had since, and the file has any of its lengths. That is a disk that reorders and tears writes at
-//! sectors, and never inside one.
+//! contents that it had since, and the file has any of its lengths. That is a disk that reorders writes and tears them at
+//! sectors. Now and then it tears one inside a sector, between the bytes that were there and those that should be; bytes
+//! that nobody wrote never change, which is what SQLite relies on ("powersafe overwrite").
 
 use std::collections::BTreeMap;
 
 use rand::{RngExt as _, rngs::StdRng};
 
-/// What a disk writes whole or not at all.
+/// What a disk writes whole, or mostly so.
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Which of the writes since the last sync are on the disk after a crash.
@@ -145,12 +146,19 @@ impl File {
         for sector in self.changes.iter().flat_map(Change::sectors) {
             *changes.entry(sector).or_default() += 1;
         }
+        // And how much of the next change to it is there, if that was torn.
+        let mut torn = BTreeMap::<usize, f64>::new();
         let mut kept = changes.clone();
-        for count in kept.values_mut() {
+        for (sector, count) in &mut kept {
             *count = match survivors {
                 Survivors::None => 0,
                 Survivors::All => *count,
-                Survivors::Drawn(rng) => rng.random_range(0..=*count),
+                Survivors::Drawn(rng) => {
+                    if rng.random_bool(0.2) {
+                        torn.insert(*sector, rng.random_range(0.0..1.0));
+                    }
+                    rng.random_range(0..=*count)
+                }
             };
         }
         let len = match survivors {
@@ -164,8 +172,10 @@ impl File {
             for sector in change.sectors() {
                 let number = changes.get_mut(&sector).expect("counted above");
                 *number -= 1;
-                if *number >= kept[&sector] {
-                    undo(&mut self.bytes, change, &self.before, sector);
+                if *number > kept[&sector] {
+                    undo(&mut self.bytes, change, &self.before, sector, 0.0);
+                } else if *number == kept[&sector] {
+                    undo(&mut self.bytes, change, &self.before, sector, torn.get(&sector).copied().unwrap_or(0.0));
                 }
             }
         }
@@ -181,10 +191,12 @@ impl File {
     }
 }
 
-/// Puts back what one sector held before a change.
-fn undo(bytes: &mut [u8], change: &Change, before: &[u8], sector: usize) {
+/// Puts back what one sector held before a change, but for the part of it that stays.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 512")]
+fn undo(bytes: &mut [u8], change: &Change, before: &[u8], sector: usize, stays: f64) {
     let from = change.offset.max(sector * SECTOR_BYTES);
     let until = (change.offset + change.len).min((sector + 1) * SECTOR_BYTES);
+    let from = from + ((until - from) as f64 * stays) as usize;
     let had = (change.offset + change.before_len).clamp(from, until);
     if from < had {
         let old = change.before + (from - change.offset);

@@ -223,10 +223,10 @@ impl Drive {
         self.shared().files.iter().map(|(name, file)| (name.clone(), file.bytes().to_vec())).collect()
     }
 
-    /// Whether there is such a file.
+    /// How long a file is, if there is one.
     #[must_use]
-    pub fn has(&self, file: &str) -> bool {
-        self.shared().files.contains_key(file)
+    pub fn file_bytes(&self, file: &str) -> Option<usize> {
+        self.shared().files.get(file).map(|file| file.bytes().len())
     }
 
     /// Puts an image in the place of all files, durably.
