@@ -17,6 +17,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{
     checks::{Checks, Violation, logs_match},
     disk::Disk,
+    vfs::Drive,
 };
 
 const TICK_US: u64 = 10_000;
@@ -220,6 +221,12 @@ impl Cluster {
     #[must_use]
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.nodes.get(&id)?.up.as_ref().map(|up| &up.replica)
+    }
+
+    /// The drive under a node: for faults at rest while it is down, or planned ones while it is up.
+    #[must_use]
+    pub fn drive(&self, id: NodeId) -> Option<&Drive> {
+        self.nodes.get(&id).map(|node| node.disk.drive())
     }
 
     /// The leader of the highest term, if it is up.

@@ -46,6 +46,10 @@ impl Disk {
         Disk { identity, drive, rng, open: None, is_witnessed: false, terms: Vec::new() }
     }
 
+    pub(crate) fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
     /// What a node finds when it starts.
     pub(crate) fn start(&mut self) -> Result<(Found, Machine), StorageError> {
         self.open = None;

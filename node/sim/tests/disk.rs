@@ -8,7 +8,11 @@ use std::{fs, path::Path};
 
 use disk::script::{Open, Place, Script};
 use raftdeck_node::storage::StorageError;
-use raftdeck_sim::vfs::{Drive, Image, Operation, Survivors};
+use raftdeck_raft::NodeId;
+use raftdeck_sim::{
+    Cluster, Options, Violation,
+    vfs::{Drive, Image, Operation, Survivors},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// What a crash leaves of the writes that were not synced.
@@ -325,4 +329,24 @@ fn a_log_cut_short_or_wiped_is_damage_and_an_old_copy_is_what_it_was() {
     base.kill();
     base.restore(&image);
     Killed { script: &script, drive: base.fork(), is_witnessed: true, told: script.calls.len() }.recover(&base, "old");
+}
+
+#[test]
+fn a_node_of_a_cluster_starts_from_what_its_drive_holds() {
+    let mut cluster = Cluster::new(Options::calm(3, 12)).unwrap();
+    cluster.run_for(1_000_000).unwrap();
+    let node = NodeId(2);
+    cluster.crash(node);
+    cluster.start(node).unwrap();
+    cluster.run_for(100_000).unwrap();
+    cluster.crash(node);
+    let drive = cluster.drive(node).unwrap();
+    let whole = drive.save();
+    assert_eq!(whole.keys().next().map(String::as_str), Some("log.db"));
+    drive.shorten("mark", 0);
+    assert!(matches!(cluster.start(node), Err(Violation::Storage { .. })));
+    cluster.drive(node).unwrap().wipe();
+    assert!(matches!(cluster.start(node), Err(Violation::Storage { .. })));
+    cluster.drive(node).unwrap().restore(&whole);
+    cluster.start(node).unwrap();
 }
