@@ -236,6 +236,23 @@ fn full(script: &Script, seed: u64) -> Drive {
 }
 
 #[test]
+fn a_connection_of_a_dead_process_touches_nothing_when_it_is_closed() {
+    let script = Script::draw(13, 6, 4);
+    let drive = Drive::new(13);
+    Place::Drive(&drive).open(true).unwrap();
+    // Nothing to fold: SQLite would only delete its log, by name.
+    let old = Place::Drive(&drive).open(false).unwrap();
+    drive.kill();
+    drive.reopen();
+    let mut new = Place::Drive(&drive).open(false).unwrap();
+    assert_eq!(new.run(&script.calls).0, script.calls.len());
+    let (files, operations) = (drive.save(), drive.operations());
+    drop(old);
+    assert!(files == drive.save(), "it changed files");
+    assert_eq!(operations, drive.operations(), "it tried to");
+}
+
+#[test]
 fn a_flipped_bit_is_noticed_or_does_not_matter() {
     let script = Script::draw(8, 40, 4);
     let killed = full(&script, 8);

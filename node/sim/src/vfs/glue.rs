@@ -222,6 +222,10 @@ impl DatabaseHandle for Handle {
 
     fn lock(&mut self, lock: LockKind) -> io::Result<bool> {
         if let Handle::File(open) = self {
+            // SQLite takes a lock before it folds and deletes a log on closing: a dead process must get none.
+            if lock != LockKind::None {
+                super::lock(&open.drive).check(open.life)?;
+            }
             open.lock = lock;
         }
         Ok(true)
