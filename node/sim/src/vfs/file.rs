@@ -40,6 +40,16 @@ impl Change {
     }
 }
 
+/// How a sector comes out of a crash.
+#[derive(Clone, Debug, Default)]
+struct Sector {
+    /// How many changes there were, and how many of them are on the disk.
+    changes: usize,
+    kept: usize,
+    /// How much of the next one is.
+    torn: f64,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct File {
@@ -141,45 +151,39 @@ impl File {
             self.evict();
             return;
         }
-        // How many of the changes of a sector are on the disk.
-        let mut changes = BTreeMap::<usize, usize>::new();
-        for sector in self.changes.iter().flat_map(Change::sectors) {
-            *changes.entry(sector).or_default() += 1;
-        }
-        // And how much of the next change to it is there, if that was torn.
-        let mut torn = BTreeMap::<usize, f64>::new();
-        let mut kept = changes.clone();
-        for (sector, count) in &mut kept {
-            *count = match survivors {
-                Survivors::None => 0,
-                Survivors::All => *count,
-                Survivors::Drawn(rng) => {
-                    if rng.random_bool(0.2) {
-                        torn.insert(*sector, rng.random_range(0.0..1.0));
-                    }
-                    rng.random_range(0..=*count)
-                }
-            };
-        }
-        let len = match survivors {
-            Survivors::None => self.lengths[0],
-            Survivors::All => self.bytes.len(),
-            Survivors::Drawn(rng) => self.lengths[rng.random_range(0..self.lengths.len())],
-        };
-        let longest = self.lengths.iter().copied().max().unwrap_or(0).max(self.bytes.len());
+        let cached = self.bytes.len();
+        let longest = self.lengths.iter().copied().max().unwrap_or(0).max(cached);
         self.bytes.resize(longest, 0);
-        for change in self.changes.iter().rev() {
-            for sector in change.sectors() {
-                let number = changes.get_mut(&sector).expect("counted above");
-                *number -= 1;
-                if *number > kept[&sector] {
-                    undo(&mut self.bytes, change, &self.before, sector, 0.0);
-                } else if *number == kept[&sector] {
-                    undo(&mut self.bytes, change, &self.before, sector, torn.get(&sector).copied().unwrap_or(0.0));
+        let mut sectors = vec![Sector::default(); longest.div_ceil(SECTOR_BYTES)];
+        for sector in self.changes.iter().flat_map(Change::sectors) {
+            sectors[sector].changes += 1;
+        }
+        for sector in sectors.iter_mut().filter(|s| s.changes > 0) {
+            match survivors {
+                Survivors::None => {}
+                Survivors::All => sector.kept = sector.changes,
+                Survivors::Drawn(rng) => {
+                    sector.kept = rng.random_range(0..=sector.changes);
+                    sector.torn = if rng.random_bool(0.2) { rng.random_range(0.0..1.0) } else { 0.0 };
                 }
             }
         }
-        self.lost.retain(|sector, _| kept.get(sector).is_none_or(|count| *count == 0));
+        let len = match survivors {
+            Survivors::None => self.lengths[0],
+            Survivors::All => cached,
+            Survivors::Drawn(rng) => self.lengths[rng.random_range(0..self.lengths.len())],
+        };
+        self.lost.retain(|number, _| sectors.get(*number).is_none_or(|s| s.kept == 0));
+        for change in self.changes.iter().rev() {
+            for number in change.sectors() {
+                let sector = &mut sectors[number];
+                sector.changes -= 1;
+                if sector.changes >= sector.kept {
+                    let stays = if sector.changes == sector.kept { sector.torn } else { 0.0 };
+                    undo(&mut self.bytes, change, &self.before, number, stays);
+                }
+            }
+        }
         self.evict();
         self.bytes.truncate(len);
         self.forget_changes();
