@@ -22,6 +22,7 @@ use crate::{
     checks::Checks,
     disk::Disk,
     network::{Network, Traffic, Weather},
+    vfs::Drive,
     violation::Violation,
 };
 
@@ -193,7 +194,7 @@ impl Cluster {
 
     fn add_node(&mut self, id: NodeId, is_founder: bool) {
         let clock = Clock { tick_percent: 100, ahead_ms: 0 };
-        let disk = Disk::new(id);
+        let disk = Disk::new(id, self.options.seed);
         self.nodes.insert(id, Node { disk, disk_held: false, clock, is_founder, life: 0, up: None });
     }
 
@@ -284,6 +285,12 @@ impl Cluster {
     #[must_use]
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.nodes.get(&id)?.up.as_ref().map(|up| &up.replica)
+    }
+
+    /// The drive under a node: for faults at rest while it is down, or planned ones while it is up.
+    #[must_use]
+    pub fn drive(&self, id: NodeId) -> Option<&Drive> {
+        self.nodes.get(&id).map(|node| node.disk.drive())
     }
 
     /// The leader of the highest term, if it is up.
@@ -441,6 +448,8 @@ impl Cluster {
     pub fn crash(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(up) = node.up.take() else { return };
+        // A held disk has not begun with it.
+        node.disk.crash(if node.disk_held { &[] } else { &up.under_way });
         let lost = up.tickets.into_iter().map(|ticket| Happening::Answered(ticket, None));
         let lost = lost.chain(up.steering.into_iter().map(|ticket| Happening::Steered(ticket, None)));
         self.happenings.extend(lost.map(|what| (self.now_us, what)));
@@ -592,7 +601,8 @@ impl Cluster {
         self.start_write(id);
         for task in snapshots {
             let Some(node) = self.nodes.get_mut(&id).filter(|n| n.up.is_some()) else { return Ok(()) };
-            let answer = node.disk.snapshot(task).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+            let answer =
+                node.disk.snapshot(&task).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
             if let Some(input) = answer {
                 self.handle(id, vec![input])?;
             }

@@ -141,7 +141,7 @@ impl Workload {
             }
             (None, _) => {} // A second session that nobody uses.
             (Some(call), Reply::SessionRefused(SessionRefusal::Expired { .. })) if *known == Some(call) => {
-                *known = None
+                *known = None;
             }
             (Some(_), Reply::SessionRefused(_)) => {} // It came late.
             (Some(call), _) => {
