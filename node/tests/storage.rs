@@ -1,181 +1,511 @@
 //! The disk, on real files: what is refused, what is noticed, what comes back.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use bytes::Bytes;
-use raftdeck_node::storage::{Directory, FileMark, Found, Identity, LogStore, StorageError, load_state};
-use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, NodeId, Term, Write, WriteSeq};
+use raftdeck_jobs::{Command, NewJob, Op};
+use raftdeck_node::storage::{Directory, Identity, Opened, StorageError};
+use raftdeck_raft::{
+    Damage, Entry, EntryKind, GroupId, HardState, Index, LogStart, Membership, NodeId, Term, Write, WriteSeq,
+};
 use tempfile::TempDir;
-use tokio_rusqlite::rusqlite::Connection;
+use tokio_rusqlite::rusqlite::{Connection, params};
 
 fn identity(node: u64) -> Identity {
     Identity { cluster_id: "test".into(), node: NodeId(node) }
 }
 
-fn open_as(dir: &Path, node: u64) -> Result<(Connection, LogStore, Found), StorageError> {
-    let may_be_new = !dir.join("log.db").exists();
-    let mut conn = Connection::open(dir.join("log.db")).unwrap();
-    let mark = Box::new(FileMark::open(&dir.join("mark"))?);
-    let (store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(node), may_be_new)?;
-    Ok((conn, store, found))
+/// A home with a data directory in it, and its witness beside.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Home {
+        Home(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where there is such a place: thousands of them then take no longer than their computing.
+    fn light() -> Home {
+        let memory = std::path::Path::new("/dev/shm");
+        Home(if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap())
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.0.path().join("n1")
+    }
+
+    fn open_as(&self, node: u64) -> Result<Opened, StorageError> {
+        raftdeck_node::storage::open(&Directory::open(&self.data())?, GroupId::FIRST, &identity(node))
+    }
+
+    fn open(&self) -> Opened {
+        self.open_as(1).unwrap()
+    }
+
+    /// As a crash leaves it: closing the last connection would fold the write-ahead logs into the files.
+    fn copy(&self) -> Home {
+        self.copy_to(Home::new())
+    }
+
+    fn copy_to(&self, copy: Home) -> Home {
+        fs::create_dir(copy.data()).unwrap();
+        for file in fs::read_dir(self.data()).unwrap().map(|f| f.unwrap().path()) {
+            fs::copy(&file, copy.data().join(file.file_name().unwrap())).unwrap();
+        }
+        fs::copy(self.0.path().join("n1.id"), copy.0.path().join("n1.id")).unwrap();
+        copy
+    }
+
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.data().join(file)).unwrap();
+    }
+
+    fn spoil(&self, file: &str) {
+        let path = self.data().join(file);
+        let length = fs::metadata(&path).unwrap().len();
+        fs::write(path, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
+    }
 }
 
-fn open(dir: &Path) -> Result<(Connection, LogStore, Found), StorageError> {
-    open_as(dir, 1)
+fn command(text: &str) -> EntryKind {
+    let job = NewJob { handler: "echo".into(), payload: Bytes::from(text.to_owned()), ..NewJob::default() };
+    EntryKind::Command(Command { stamp_ms: 1, op: Op::Submit { jobs: vec![job] } }.encode())
 }
 
 fn entry(index: u64, term: u64) -> Entry {
-    let payload = Bytes::from(format!("payload of {index} in {term}"));
-    Entry { index: Index(index), term: Term(term), kind: EntryKind::Command(payload) }
+    let kind = match index % 16 {
+        0 => EntryKind::Noop,
+        1 => EntryKind::Membership(Membership::of([1, 2, index].map(NodeId))),
+        _ => command(&format!("payload of {index} in {term}")),
+    };
+    Entry { index: Index(index), term: Term(term), kind }
 }
 
-fn write(seq: u64, term: u64, entries: Vec<Entry>, from: u64) -> Write {
-    let hard = HardState { term: Term(term), voted_for: Some(NodeId(2)) };
-    Write { seq: WriteSeq(seq), hard, from: Index(from), entries }
+fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
+    indexes.map(|index| entry(index, term)).collect()
 }
 
-/// A directory with ten entries, written one by one, and closed without a checkpoint: all of it is in the WAL.
-fn ten_entries() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let source = tempfile::tempdir().unwrap();
-    let (mut conn, mut store, _) = open(source.path()).unwrap();
-    for i in 1..=10 {
-        store.append(&mut conn, &[write(i, 3, vec![entry(i, 3)], i)]).unwrap();
-    }
-    // Closing the last connection folds the WAL into the file; a crash does not. So copy while it is open.
-    for file in ["log.db", "log.db-wal", "mark"] {
-        fs::copy(source.path().join(file), dir.path().join(file)).unwrap();
-    }
-    dir
+fn hard(term: u64) -> HardState {
+    HardState { term: Term(term), voted_for: Some(NodeId(2)), damage: None }
 }
 
-fn copy_of(dir: &TempDir) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()) {
-        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+fn write(term: u64, entries: Vec<Entry>, from: u64) -> Write {
+    Write { seq: WriteSeq(from), hard: hard(term), start: None, from: Index(from), entries }
+}
+
+fn start(index: u64, term: u64) -> LogStart {
+    LogStart { index: Index(index), term: Term(term), membership: Membership::of([1, 2, 3].map(NodeId)) }
+}
+
+fn append(opened: &mut Opened, writes: &[Write]) {
+    opened.log_store.append(&mut opened.log, writes).unwrap();
+}
+
+/// Applies entries and writes the tables.
+fn remember(opened: &mut Opened, until: u64, term: u64) {
+    for entry in entries(opened.machine.applied() + 1..=until, term) {
+        match &entry.kind {
+            EntryKind::Noop | EntryKind::Membership(_) => opened.machine.apply_nothing(entry.index.0),
+            EntryKind::Command(bytes) => {
+                let _ = opened.machine.apply(entry.index.0, &Command::decode(bytes).unwrap());
+            }
+        }
     }
-    copy
+    let changes = opened.machine.take_changes();
+    opened.state_store.write(&mut opened.state, &changes, &start(until, term)).unwrap();
+    opened.machine.remembered(&changes);
+}
+
+/// A node that stopped without closing its files: entries of term 3, written one by one.
+fn with_entries(count: u64) -> (Home, Opened) {
+    let home = Home::new();
+    let mut opened = home.open();
+    for i in 1..=count {
+        append(&mut opened, &[write(3, vec![entry(i, 3)], i)]);
+    }
+    (home, opened)
+}
+
+fn damage(until: u64, term: u64) -> Option<Damage> {
+    Some(Damage { until: Index(until), term: Term(term) })
 }
 
 #[test]
 fn what_was_written_comes_back() {
-    let dir = ten_entries();
-    let (mut conn, mut store, found) = open(dir.path()).unwrap();
-    assert_eq!(found.entries, (1..=10).map(|i| entry(i, 3)).collect::<Vec<_>>());
-    assert_eq!(found.hard, HardState { term: Term(3), voted_for: Some(NodeId(2)) });
-    let storage_id = found.storage_id;
+    let (home, opened) = with_entries(20);
+    let home = home.copy();
+    drop(opened);
+    let mut opened = home.open();
+    assert_eq!(opened.found.entries, entries(1..=20, 3));
+    assert_eq!((opened.found.hard, opened.found.joins), (hard(3), false));
+    let id = opened.found.storage_id.clone();
     // A newer leader replaces the end; several writes become one transaction.
-    let replaced = [write(11, 4, vec![entry(8, 4), entry(9, 4)], 8), write(12, 5, vec![], 10)];
-    assert_eq!(store.append(&mut conn, &replaced).unwrap(), WriteSeq(12));
-    drop((conn, store));
-    let (_, _, found) = open(dir.path()).unwrap();
-    assert_eq!(found.entries.len(), 9);
+    let seq = opened.log_store.append(&mut opened.log, &[write(4, entries(8..=9, 4), 8), write(5, vec![], 10)]);
+    assert_eq!(seq.unwrap(), WriteSeq(10));
+    drop(opened);
+    let found = home.open().found;
     assert_eq!(found.entries[6..], [entry(7, 3), entry(8, 4), entry(9, 4)]);
-    assert_eq!(found.hard.term, Term(5));
-    assert_eq!(found.storage_id, storage_id);
+    assert_eq!((found.hard, found.storage_id), (hard(5), id));
 }
 
 #[test]
-fn another_nodes_directory_is_refused() {
-    let dir = ten_entries();
-    let error = open_as(dir.path(), 2).unwrap_err().to_string();
+fn a_log_that_was_cut_comes_back_and_goes_on() {
+    let (home, mut opened) = with_entries(20);
+    remember(&mut opened, 12, 3);
+    let cut = |index| Write { start: Some(start(index, 3)), ..write(3, vec![], 21) };
+    append(&mut opened, &[cut(5), Write { entries: vec![entry(21, 3)], ..cut(12) }]);
+    // A truncation back to the start, and a start in the same transaction as one.
+    let copy = home.copy();
+    drop(opened);
+    for home in [&home, &copy] {
+        let mut opened = home.open();
+        assert_eq!((opened.found.start.clone(), opened.found.hard), (start(12, 3), hard(3)));
+        assert_eq!(opened.found.entries, entries(13..=21, 3));
+        assert_eq!(opened.machine.applied(), 12);
+        let rows: i64 = opened.log.query_row("select count(*) from entries", [], |r| r.get(0)).unwrap();
+        assert_eq!(rows, 9, "the rows are gone, not just skipped");
+        append(&mut opened, &[write(4, entries(13..=14, 4), 13)]);
+    }
+    let mut opened = home.open();
+    assert_eq!(opened.found.entries, entries(13..=14, 4));
+    remember(&mut opened, 14, 4);
+    append(
+        &mut opened,
+        &[write(5, entries(14..=16, 5), 14), Write { start: Some(start(14, 5)), ..write(5, vec![], 17) }],
+    );
+    remember(&mut opened, 15, 5);
+    drop(opened);
+    let opened = home.open();
+    assert_eq!((opened.found.start, opened.found.entries), (start(14, 5), entries(15..=16, 5)));
+    assert_eq!(opened.found.hard.damage, None);
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_a_log_that_does_not_lead_to_it() {
+    // Beyond the end of the log, and in the middle of it with another term there.
+    for at in [50, 7] {
+        let (home, mut opened) = with_entries(10);
+        append(&mut opened, &[Write { start: Some(start(at, 9)), ..write(9, entries(at + 1..=at + 2, 9), at + 1) }]);
+        remember(&mut opened, at + 1, 9);
+        let copy = home.copy();
+        drop(opened);
+        for home in [home, copy] {
+            let mut opened = home.open();
+            assert_eq!((&opened.found.start, opened.found.hard), (&start(at, 9), hard(9)), "at {at}");
+            assert_eq!(opened.found.entries, entries(at + 1..=at + 2, 9));
+            append(&mut opened, &[write(9, vec![entry(at + 2, 9)], at + 2)]);
+        }
+    }
+}
+
+/// A directory as version 0.1.0 left it: made by its own SQL, with nothing of what came later.
+#[test]
+fn a_directory_of_version_0_1_0_is_taken_over() {
+    let home = Home::new();
+    fs::create_dir(home.data()).unwrap();
+    let id = "0123456789abcdef0123456789abcdef";
+    fs::write(home.0.path().join("n1.id"), format!("{id}\n")).unwrap();
+    let log = Connection::open(home.data().join("log.db")).unwrap();
+    log.execute_batch(
+        "create table identity (
+             one integer primary key check (one = 1), format integer not null, cluster_id text not null,
+             node integer not null, storage_id text not null
+         ) strict;
+         create table hard (
+             grp integer primary key, term integer not null, voted_for integer not null, crc integer not null
+         ) strict;
+         create table entries (
+             key integer primary key, term integer not null, kind integer not null, payload blob not null,
+             crc integer not null, chain blob not null
+         ) strict;
+         insert into identity values (1, 1, 'test', 1, '0123456789abcdef0123456789abcdef');",
+    )
+    .unwrap();
+    let numbers = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let crc = crc32fast::hash(&numbers(&[1, 3, 2]));
+    log.execute("insert into hard values (1, 3, 2, ?)", [crc]).unwrap();
+    let mut chain = [0_u8; 16];
+    let written: Vec<Entry> =
+        entries(2..=6, 3).into_iter().zip(1..).map(|(e, i)| Entry { index: Index(i), ..e }).collect();
+    for entry in &written {
+        let EntryKind::Command(payload) = &entry.kind else { panic!("commands only") };
+        let place = numbers(&[entry.index.0, 3]);
+        let row = [&place[..], &[2], payload].concat();
+        let crc = crc32fast::hash(&[&numbers(&[1])[..], &row].concat());
+        chain = blake3::hash(&[&chain[..], &row].concat()).as_bytes()[..16].try_into().unwrap();
+        let key = 1_i64 << 48 | entry.index.0.cast_signed();
+        log.execute("insert into entries values (?, 3, 2, ?, ?, ?)", params![key, &payload[..], crc, &chain[..]])
+            .unwrap();
+    }
+    drop(log);
+    let mut mark = b"RDMARK\0\x01".to_vec();
+    mark.extend(numbers(&[1, 1, 5, 3]));
+    mark.extend(chain);
+    mark.extend(numbers(&[3, 2]));
+    mark.extend(crc32fast::hash(&mark).to_le_bytes());
+    fs::write(home.data().join("mark"), [vec![0; 4096], mark].concat()).unwrap();
+
+    let mut opened = home.open();
+    assert_eq!((&opened.found.entries, opened.found.hard), (&written, hard(3)));
+    assert_eq!((&opened.found.start, opened.found.storage_id.as_str()), (&LogStart::default(), id));
+    append(&mut opened, &[Write { start: Some(start(2, 3)), ..write(3, vec![entry(6, 3)], 6) }]);
+    let changes = {
+        opened.machine.apply_nothing(1);
+        opened.machine.apply_nothing(2);
+        opened.machine.take_changes()
+    };
+    opened.state_store.write(&mut opened.state, &changes, &start(2, 3)).unwrap();
+    drop(opened);
+    let found = home.open().found;
+    assert_eq!((found.start, &found.entries[..3], found.entries.len()), (start(2, 3), &written[2..], 4));
+    assert_eq!(found.hard, hard(3));
+}
+
+#[test]
+fn another_nodes_directory_is_refused_and_left_as_it_is() {
+    let (home, opened) = with_entries(3);
+    drop(opened);
+    let error = home.open_as(2).unwrap_err().to_string();
     assert_eq!(error, "this data directory belongs to node n1 of cluster test, not to node n2 of cluster test");
+    let log = Connection::open(home.data().join("log.db")).unwrap();
+    log.execute("update identity set format = 3", []).unwrap();
+    drop(log);
+    // Not what a newer program would write: its sum would be right.
+    assert_eq!(home.copy().open().found.entries, entries(1..=3, 3));
+    let log = Connection::open(home.data().join("log.db")).unwrap();
+    let id = fs::read_to_string(home.0.path().join("n1.id")).unwrap();
+    let crc = crc32fast::hash(format!("3 test n1 {} false ", id.trim()).as_bytes());
+    log.execute("update identity set crc = ?", [crc]).unwrap();
+    drop(log);
+    let error = home.open_as(1).unwrap_err().to_string();
+    assert_eq!(error, "log.db has format 3, this program reads formats up to 2");
 }
 
 #[test]
 fn a_directory_in_use_is_refused() {
-    let dir = ten_entries();
-    let held = open(dir.path()).unwrap();
-    assert!(matches!(open(dir.path()), Err(StorageError::InUse("log.db"))));
-    drop(held);
-    assert!(open(dir.path()).is_ok());
+    let (home, opened) = with_entries(3);
+    assert!(matches!(home.open_as(1), Err(StorageError::InUse("log.db"))));
+    drop(opened);
+    assert_eq!(home.open().found.entries.len(), 3);
 }
 
+/// Without its mark, a node may have promised anything: it comes back as another.
 #[test]
-fn a_lost_mark_or_a_lost_log_is_noticed() {
-    for lost in ["mark", "log.db-wal"] {
-        let dir = ten_entries();
-        fs::remove_file(dir.path().join(lost)).unwrap();
-        assert!(matches!(open(dir.path()), Err(StorageError::Damaged(_))), "without {lost}");
+fn who_lost_the_mark_is_a_stranger() {
+    let without = |home: &Home| home.remove("mark");
+    let nonsense = |home: &Home| home.spoil("mark");
+    let emptied = |home: &Home| fs::remove_dir_all(home.data()).unwrap();
+    let ways: [fn(&Home); 3] = [without, nonsense, emptied];
+    for (way, harm) in ways.into_iter().enumerate() {
+        let (home, mut opened) = with_entries(10);
+        remember(&mut opened, 5, 3);
+        let id = opened.found.storage_id.clone();
+        drop(opened);
+        harm(&home);
+        let opened = home.open();
+        assert!(opened.found.joins && opened.found.entries.is_empty(), "way {way}");
+        assert_eq!((opened.found.hard, opened.machine.applied()), (HardState::default(), 0));
+        let new_id = opened.found.storage_id.clone();
+        assert_ne!(new_id, id);
+        assert_eq!(fs::read_to_string(home.0.path().join("n1.id")).unwrap().trim(), new_id);
+        let kept = home.data().join("log.db.damaged").exists();
+        assert_eq!(kept, way < 2, "what was here is kept");
+        drop(opened);
+        // It knows that it is one until its log says otherwise, and for good what it is called.
+        let mut opened = home.open();
+        assert_eq!((opened.found.joins, &opened.found.storage_id), (true, &new_id));
+        append(&mut opened, &[write(4, entries(1..=2, 4), 1)]);
+        drop(opened);
+        let found = home.open().found;
+        assert_eq!((found.entries.len(), found.joins, found.hard), (2, true, hard(4)));
+        // The process may have ended before the witness knew.
+        fs::write(home.0.path().join("n1.id"), &id).unwrap();
+        assert_eq!(home.open().found.storage_id, new_id);
     }
-    let dir = ten_entries();
-    fs::write(dir.path().join("mark"), [7; 8192]).unwrap();
-    assert!(matches!(open(dir.path()), Err(StorageError::Damaged(_))), "a mark of nonsense");
-}
-
-/// SQLite takes a frame with a bad checksum for the end of its write-ahead log and forgets what follows, without an
-/// error. Here, each flip is either without consequence or noticed.
-#[test]
-fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
-    let dir = ten_entries();
-    let whole = open(copy_of(&dir).path()).unwrap().2.entries;
-    let (mut noticed, mut harmless) = (0, 0);
-    for file in ["log.db", "log.db-wal", "mark"] {
-        let length = fs::metadata(dir.path().join(file)).unwrap().len();
-        // Primes, so that they walk through the structure of pages and slots. Every bit of a slot is flipped where the
-        // mark is tested alone.
-        let step = if file == "mark" { 23 } else { 331 };
-        for (place, at) in (0..length).step_by(step).enumerate() {
-            let copy = copy_of(&dir);
-            let path = copy.path().join(file);
-            let mut bytes = fs::read(&path).unwrap();
-            bytes[usize::try_from(at).unwrap()] ^= 1 << (place % 8);
-            fs::write(&path, bytes).unwrap();
-            match open(copy.path()) {
-                Ok((_, _, found)) => {
-                    assert_eq!(found.entries, whole, "{file} byte {at}: served what was not written");
-                    harmless += 1;
-                }
-                Err(_) => noticed += 1,
-            }
-        }
-    }
-    assert!(noticed > 50 && harmless > 0, "noticed {noticed}, harmless {harmless}");
 }
 
 #[test]
-fn an_emptied_or_exchanged_directory_is_not_taken_for_a_new_one() {
-    let home = tempfile::tempdir().unwrap();
-    let data = home.path().join("n1");
-    let start = || -> Result<(), StorageError> {
-        let directory = Directory::open(&data)?;
-        let may_be_new = directory.is_new()?;
-        let mut conn = Connection::open(directory.log()).unwrap();
-        let mark = Box::new(FileMark::open(&directory.mark())?);
-        let (mut store, found) = LogStore::open(&mut conn, mark, GroupId::FIRST, &identity(1), may_be_new)?;
-        directory.witness(&found.storage_id)?;
-        if found.entries.is_empty() {
-            store.append(&mut conn, &[write(1, 1, vec![entry(1, 1)], 1)])?;
-        }
-        Ok(())
-    };
-    start().unwrap();
-    start().unwrap();
-    let kept = home.path().join("kept");
-    fs::rename(&data, &kept).unwrap();
-    assert!(matches!(start(), Err(StorageError::LogLost(_))), "emptied");
-    // Another directory of the same node, as an old copy of an earlier cluster would be.
-    fs::remove_dir_all(&data).unwrap();
-    let witness = home.path().join("n1.id");
-    let id = fs::read_to_string(&witness).unwrap();
+fn an_exchanged_directory_is_refused() {
+    let (home, opened) = with_entries(3);
+    drop(opened);
+    let witness = home.0.path().join("n1.id");
+    let (_, id) = (fs::rename(home.data(), home.0.path().join("kept")).unwrap(), fs::read_to_string(&witness).unwrap());
     fs::remove_file(&witness).unwrap();
-    start().unwrap();
+    drop(home.open());
     fs::write(&witness, id).unwrap();
-    assert!(matches!(start(), Err(StorageError::LogLost(_))), "exchanged");
-    fs::remove_dir_all(&data).unwrap();
-    fs::rename(&kept, &data).unwrap();
-    start().unwrap();
+    assert!(matches!(home.open_as(1), Err(StorageError::LogLost(_))));
+    fs::remove_dir_all(home.data()).unwrap();
+    fs::rename(home.0.path().join("kept"), home.data()).unwrap();
+    assert_eq!(home.open().found.entries.len(), 3);
+}
+
+#[test]
+fn who_lost_the_log_starts_damaged_and_knows_it_until_it_is_refilled() {
+    let harms: [(&str, fn(&Home)); 5] = [
+        ("its end", |home| home.remove("log.db-wal")),
+        ("all of it", |home| {
+            home.remove("log.db-wal");
+            home.remove("log.db");
+        }),
+        ("its length", |home| {
+            home.remove("log.db-wal");
+            fs::write(home.data().join("log.db"), []).unwrap();
+        }),
+        ("its sense", |home| {
+            home.spoil("log.db-wal");
+            home.spoil("log.db");
+        }),
+        ("a row", |home| {
+            let log = Connection::open(home.data().join("log.db")).unwrap();
+            log.execute("update entries set payload = x'00' where key & 0xffff = 8", []).unwrap();
+        }),
+    ];
+    for (what, harm) in harms {
+        let (source, opened) = with_entries(10);
+        let home = source.copy();
+        let id = opened.found.storage_id.clone();
+        harm(&home);
+        for again in [false, true] {
+            let found = home.open().found;
+            assert_eq!(found.hard, HardState { damage: damage(10, 3), ..hard(3) }, "{what}, again: {again}");
+            assert_eq!(found.entries, entries(1..=found.entries.len() as u64, 3), "{what}: a beginning of what was");
+            assert_eq!(found.entries.len(), if what == "a row" { 7 } else { 0 }, "{what}");
+            assert_eq!((&found.storage_id, found.joins), (&id, false));
+        }
+        // Half refilled, with the damage still on; then settled.
+        let mut opened = home.open();
+        let (from, damaged) = (opened.found.entries.len() as u64 + 1, HardState { damage: damage(10, 3), ..hard(4) });
+        append(&mut opened, &[Write { hard: damaged, ..write(4, entries(from..=9, 4), from) }]);
+        drop(opened);
+        let mut opened = home.open();
+        assert_eq!((opened.found.hard, opened.found.entries.len()), (damaged, 9));
+        append(&mut opened, &[write(4, entries(10..=11, 4), 10)]);
+        drop(opened);
+        let opened = home.open();
+        assert_eq!((opened.found.hard, opened.found.entries.len()), (hard(4), 11));
+    }
+}
+
+#[test]
+fn tables_that_are_whole_stand_for_a_log_that_is_lost() {
+    let (home, mut opened) = with_entries(10);
+    remember(&mut opened, 6, 3);
+    let hash = opened.machine.state_hash();
+    drop(opened);
+    let harmed = home.copy();
+    harmed.remove("log.db");
+    let opened = harmed.open();
+    assert_eq!((opened.found.start, opened.found.entries.len()), (start(6, 3), 0));
+    assert_eq!((opened.found.hard.damage, opened.machine.state_hash()), (damage(10, 3), hash));
+    drop((opened.log, opened.state));
+    // As much as the mark says: nothing is lost.
+    let mut opened = home.open();
+    remember(&mut opened, 10, 3);
+    drop(opened);
+    home.remove("log.db");
+    let opened = home.open();
+    assert_eq!((opened.found.start, opened.found.hard), (start(10, 3), hard(3)));
 }
 
 #[test]
 fn tables_that_know_more_than_the_log_are_the_witness_of_a_lost_log() {
-    let mut conn = Connection::open_in_memory().unwrap();
-    let (store, mut machine) = load_state(&mut conn, "ours", 0).unwrap();
-    for index in 1..=3 {
-        machine.apply_nothing(index);
+    let (home, mut opened) = with_entries(10);
+    remember(&mut opened, 12, 3);
+    drop(opened);
+    let opened = home.open();
+    assert_eq!((opened.found.start, opened.found.entries.len()), (start(12, 3), 0));
+    assert_eq!(opened.found.hard.damage, damage(12, 3));
+}
+
+#[test]
+fn sick_tables_are_built_anew_from_the_log_or_from_a_leader() {
+    let (home, mut opened) = with_entries(10);
+    remember(&mut opened, 6, 3);
+    drop(opened);
+    home.spoil("state.db");
+    let mut opened = home.open();
+    assert_eq!((opened.found.entries.len(), opened.found.hard), (10, hard(3)));
+    assert_eq!(opened.machine.applied(), 0);
+    remember(&mut opened, 6, 3);
+    append(&mut opened, &[Write { start: Some(start(4, 3)), ..write(3, vec![], 11) }]);
+    drop(opened);
+    home.spoil("state.db");
+    let opened = home.open();
+    assert_eq!((opened.found.start, opened.found.entries.len()), (LogStart::default(), 0));
+    assert_eq!((opened.found.hard.damage, opened.machine.applied()), (damage(10, 3), 0));
+}
+
+/// SQLite takes a frame with a bad checksum for the end of its write-ahead log and forgets what follows, without an
+/// error; a flipped bit of a payload passes its integrity check. Here each flip is without consequence, or noticed.
+fn flip(places: impl Fn(&str, u64) -> Vec<(u64, u8)>) -> (usize, usize) {
+    let (home, mut opened) = with_entries(0);
+    for first in (1..=400).step_by(10) {
+        append(&mut opened, &[write(3, entries(first..=first + 9, 3), first)]);
+        match first {
+            201 => append(&mut opened, &[write(3, entries(205..=210, 3), 205)]),
+            // Half of it is in the file, half in its write-ahead log.
+            231 => {
+                let _: i64 = opened.log.query_row("pragma wal_checkpoint(truncate)", [], |r| r.get(0)).unwrap();
+                remember(&mut opened, 60, 3);
+                append(&mut opened, &[Write { start: Some(start(50, 3)), ..write(3, vec![], first + 10) }]);
+            }
+            _ => {}
+        }
     }
-    store.write(&mut conn, &machine.take_changes()).unwrap();
-    assert_eq!(load_state(&mut conn, "ours", 3).unwrap().1.applied(), 3);
-    assert!(matches!(load_state(&mut conn, "ours", 2), Err(StorageError::LogLost(_))));
-    assert!(matches!(load_state(&mut conn, "other", 3), Err(StorageError::LogLost(_))));
+    let whole = entries(51..=400, 3);
+    let source = home.copy();
+    let (mut damaged, mut harmless) = (0, 0);
+    for file in ["mark", "log.db", "log.db-wal"] {
+        let good = fs::read(source.data().join(file)).unwrap();
+        println!("{file}: {} bytes", good.len());
+        for (at, bit) in places(file, good.len() as u64) {
+            let copy = source.copy_to(Home::light());
+            let mut bytes = good.clone();
+            bytes[usize::try_from(at).unwrap()] ^= 1 << bit;
+            fs::write(copy.data().join(file), bytes).unwrap();
+            let Opened { found, machine, .. } = copy.open();
+            let here = format!("{file} byte {at} bit {bit}");
+            let first = found.start.index.next().0;
+            let served: Vec<Entry> =
+                whole.iter().skip_while(|e| e.index.0 < first).take(found.entries.len()).cloned().collect();
+            let is_prefix = found.entries.is_empty() || first <= 50 || found.entries == served;
+            assert!(is_prefix, "{here}: served what was not written");
+            assert!(machine.applied() >= found.start.index.0, "{here}");
+            assert!(found.hard.term == Term(3) && found.hard.voted_for == Some(NodeId(2)), "{here}: forgot its vote");
+            if found.hard.damage.is_some() {
+                assert_eq!(found.hard.damage, damage(400, 3), "{here}");
+                damaged += 1;
+            } else {
+                assert_eq!((&found.start, &found.entries), (&start(50, 3), &whole), "{here}: lost in silence");
+                harmless += 1;
+            }
+        }
+    }
+    println!("{damaged} flips noticed as damage, {harmless} without consequence");
+    (damaged, harmless)
+}
+
+/// Every bit of both slots of the mark.
+fn of_the_mark() -> Vec<(u64, u8)> {
+    let slot = |at: u64| (at..at + 92).flat_map(|at| (0..8).map(move |bit| (at, bit)));
+    slot(0).chain(slot(4096)).collect()
+}
+
+#[test]
+fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
+    let (damaged, harmless) = flip(|file, length| match file {
+        "mark" => of_the_mark().into_iter().step_by(3).collect(),
+        // A prime, so that it walks through the structure of pages.
+        _ => (0..length).step_by(101).zip((0..8).cycle()).collect(),
+    });
+    assert!(damaged > 50 && harmless > 50, "{damaged} noticed, {harmless} harmless");
+}
+
+#[test]
+#[ignore = "takes many minutes: every bit of the mark, every seventh byte of the log"]
+fn no_flipped_bit_at_any_place_loses_an_acknowledged_entry_in_silence() {
+    let (damaged, harmless) = flip(|file, length| match file {
+        "mark" => of_the_mark(),
+        _ => (0..length).step_by(7).zip((0..8).cycle()).collect(),
+    });
+    assert!(damaged > 50 && harmless > 50, "{damaged} noticed, {harmless} harmless");
 }
