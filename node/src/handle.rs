@@ -45,6 +45,7 @@ pub enum Steer {
 
 /// What the transport brings.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages: a box for each would only cost")]
 pub(crate) enum FromPeer {
     Message(Envelope),
     LinkLost(NodeId),
