@@ -11,7 +11,7 @@ use std::{
 
 use raftdeck_shared::{
     client::{Client, channel},
-    cluster::{ClusterFile, LogSettings, NodeEntry},
+    cluster::{ClusterFile, ExecutorSettings, LogSettings, NodeEntry, Timing},
     ids::NodeId,
     wire::{self, NodeStatus, admin_client::AdminClient, fault_spec::Fault},
 };
@@ -80,9 +80,10 @@ impl Cluster {
             cluster_id: "refill".into(),
             enable_faults: true,
             allow_remote: false,
-            timing: Default::default(),
+            // Long enough that a machine with other work does not elect in between.
+            timing: Timing { election_min_ms: 1000, election_max_ms: 1500, ..Default::default() },
             log: LogSettings { keep_entries: 4, keep_bytes: 1 << 20 },
-            executor: raftdeck_shared::cluster::ExecutorSettings { concurrency: 0, ..Default::default() },
+            executor: ExecutorSettings { concurrency: 0, ..Default::default() },
             nodes: (0..3).map(node).collect(),
             handlers: [].into(),
         };
@@ -187,7 +188,7 @@ async fn a_follower_that_was_away_gets_a_snapshot_over_a_link_that_breaks() {
     let leader = cluster.leader().await.unwrap();
     let away = (leader + 1) % 3;
     let incoming = cluster.data(away).join("incoming.db");
-    let size = || fs::metadata(&incoming).map(|m| m.len()).unwrap_or(0);
+    let size = || fs::metadata(&incoming).map_or(0, |m| m.len());
     // The whole may be there before the cut is: then another try, with more to send.
     let (inode, stored) = loop {
         let seen = cluster.until(away, "up", |s| s.applied > 0 && s.leader != 0).await.last;

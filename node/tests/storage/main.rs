@@ -1,133 +1,17 @@
 //! The disk, on real files: what is refused, what is noticed, what comes back.
 
+mod crash;
+mod flips;
+mod home;
+mod snapshots;
+
 use std::fs;
 
-use bytes::Bytes;
-use raftdeck_jobs::{Command, NewJob, Op};
-use raftdeck_node::storage::{Directory, Identity, Opened, StorageError};
-use raftdeck_raft::{
-    Damage, Entry, EntryKind, GroupId, HardState, Index, LogStart, Membership, NodeId, Term, Write, WriteSeq,
-};
-use tempfile::TempDir;
+use raftdeck_node::storage::StorageError;
+use raftdeck_raft::{Entry, EntryKind, HardState, Index, LogStart, Write, WriteSeq};
 use tokio_rusqlite::rusqlite::{Connection, params};
 
-fn identity(node: u64) -> Identity {
-    Identity { cluster_id: "test".into(), node: NodeId(node) }
-}
-
-/// A home with a data directory in it, and its witness beside.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
-    }
-
-    /// In memory where there is such a place: thousands of them then take no longer than their computing.
-    fn light() -> Home {
-        let memory = std::path::Path::new("/dev/shm");
-        Home(if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap())
-    }
-
-    fn data(&self) -> std::path::PathBuf {
-        self.0.path().join("n1")
-    }
-
-    fn open_as(&self, node: u64) -> Result<Opened, StorageError> {
-        raftdeck_node::storage::open(&Directory::open(&self.data())?, GroupId::FIRST, &identity(node))
-    }
-
-    fn open(&self) -> Opened {
-        self.open_as(1).unwrap()
-    }
-
-    /// As a crash leaves it: closing the last connection would fold the write-ahead logs into the files.
-    fn copy(&self) -> Home {
-        self.copy_to(Home::new())
-    }
-
-    fn copy_to(&self, copy: Home) -> Home {
-        fs::create_dir(copy.data()).unwrap();
-        for file in fs::read_dir(self.data()).unwrap().map(|f| f.unwrap().path()) {
-            fs::copy(&file, copy.data().join(file.file_name().unwrap())).unwrap();
-        }
-        fs::copy(self.0.path().join("n1.id"), copy.0.path().join("n1.id")).unwrap();
-        copy
-    }
-
-    fn remove(&self, file: &str) {
-        fs::remove_file(self.data().join(file)).unwrap();
-    }
-
-    fn spoil(&self, file: &str) {
-        let path = self.data().join(file);
-        let length = fs::metadata(&path).unwrap().len();
-        fs::write(path, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
-    }
-}
-
-fn command(text: &str) -> EntryKind {
-    let job = NewJob { handler: "echo".into(), payload: Bytes::from(text.to_owned()), ..NewJob::default() };
-    EntryKind::Command(Command { stamp_ms: 1, op: Op::Submit { jobs: vec![job] } }.encode())
-}
-
-fn entry(index: u64, term: u64) -> Entry {
-    let kind = match index % 16 {
-        0 => EntryKind::Noop,
-        1 => EntryKind::Membership(Membership::of([1, 2, index].map(NodeId))),
-        _ => command(&format!("payload of {index} in {term}")),
-    };
-    Entry { index: Index(index), term: Term(term), kind }
-}
-
-fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
-    indexes.map(|index| entry(index, term)).collect()
-}
-
-fn hard(term: u64) -> HardState {
-    HardState { term: Term(term), voted_for: Some(NodeId(2)), damage: None }
-}
-
-fn write(term: u64, entries: Vec<Entry>, from: u64) -> Write {
-    Write { seq: WriteSeq(from), hard: hard(term), start: None, from: Index(from), entries }
-}
-
-fn start(index: u64, term: u64) -> LogStart {
-    LogStart { index: Index(index), term: Term(term), membership: Membership::of([1, 2, 3].map(NodeId)) }
-}
-
-fn append(opened: &mut Opened, writes: &[Write]) {
-    opened.log_store.append(&mut opened.log, writes).unwrap();
-}
-
-/// Applies entries and writes the tables.
-fn remember(opened: &mut Opened, until: u64, term: u64) {
-    for entry in entries(opened.machine.applied() + 1..=until, term) {
-        match &entry.kind {
-            EntryKind::Noop | EntryKind::Membership(_) => opened.machine.apply_nothing(entry.index.0),
-            EntryKind::Command(bytes) => {
-                let _ = opened.machine.apply(entry.index.0, &Command::decode(bytes).unwrap());
-            }
-        }
-    }
-    let changes = opened.machine.take_changes();
-    opened.state_store.write(&mut opened.state, &changes, &start(until, term)).unwrap();
-    opened.machine.remembered(&changes);
-}
-
-/// A node that stopped without closing its files: entries of term 3, written one by one.
-fn with_entries(count: u64) -> (Home, Opened) {
-    let home = Home::new();
-    let mut opened = home.open();
-    for i in 1..=count {
-        append(&mut opened, &[write(3, vec![entry(i, 3)], i)]);
-    }
-    (home, opened)
-}
-
-fn damage(until: u64, term: u64) -> Option<Damage> {
-    Some(Damage { until: Index(until), term: Term(term) })
-}
+use crate::home::{Home, append, damage, entries, entry, hard, remember, start, with_entries, write};
 
 #[test]
 fn what_was_written_comes_back() {
@@ -338,9 +222,11 @@ fn an_exchanged_directory_is_refused() {
     assert_eq!(home.open().found.entries.len(), 3);
 }
 
+type Harm = (&'static str, fn(&Home));
+
 #[test]
 fn who_lost_the_log_starts_damaged_and_knows_it_until_it_is_refilled() {
-    let harms: [(&str, fn(&Home)); 5] = [
+    let harms: [Harm; 5] = [
         ("its end", |home| home.remove("log.db-wal")),
         ("all of it", |home| {
             home.remove("log.db-wal");
@@ -432,80 +318,4 @@ fn sick_tables_are_built_anew_from_the_log_or_from_a_leader() {
     let opened = home.open();
     assert_eq!((opened.found.start, opened.found.entries.len()), (LogStart::default(), 0));
     assert_eq!((opened.found.hard.damage, opened.machine.applied()), (damage(10, 3), 0));
-}
-
-/// SQLite takes a frame with a bad checksum for the end of its write-ahead log and forgets what follows, without an
-/// error; a flipped bit of a payload passes its integrity check. Here each flip is without consequence, or noticed.
-fn flip(places: impl Fn(&str, u64) -> Vec<(u64, u8)>) -> (usize, usize) {
-    let (home, mut opened) = with_entries(0);
-    for first in (1..=400).step_by(10) {
-        append(&mut opened, &[write(3, entries(first..=first + 9, 3), first)]);
-        match first {
-            201 => append(&mut opened, &[write(3, entries(205..=210, 3), 205)]),
-            // Half of it is in the file, half in its write-ahead log.
-            231 => {
-                let _: i64 = opened.log.query_row("pragma wal_checkpoint(truncate)", [], |r| r.get(0)).unwrap();
-                remember(&mut opened, 60, 3);
-                append(&mut opened, &[Write { start: Some(start(50, 3)), ..write(3, vec![], first + 10) }]);
-            }
-            _ => {}
-        }
-    }
-    let whole = entries(51..=400, 3);
-    let source = home.copy();
-    let (mut damaged, mut harmless) = (0, 0);
-    for file in ["mark", "log.db", "log.db-wal"] {
-        let good = fs::read(source.data().join(file)).unwrap();
-        println!("{file}: {} bytes", good.len());
-        for (at, bit) in places(file, good.len() as u64) {
-            let copy = source.copy_to(Home::light());
-            let mut bytes = good.clone();
-            bytes[usize::try_from(at).unwrap()] ^= 1 << bit;
-            fs::write(copy.data().join(file), bytes).unwrap();
-            let Opened { found, machine, .. } = copy.open();
-            let here = format!("{file} byte {at} bit {bit}");
-            let first = found.start.index.next().0;
-            let served: Vec<Entry> =
-                whole.iter().skip_while(|e| e.index.0 < first).take(found.entries.len()).cloned().collect();
-            let is_prefix = found.entries.is_empty() || first <= 50 || found.entries == served;
-            assert!(is_prefix, "{here}: served what was not written");
-            assert!(machine.applied() >= found.start.index.0, "{here}");
-            assert!(found.hard.term == Term(3) && found.hard.voted_for == Some(NodeId(2)), "{here}: forgot its vote");
-            if found.hard.damage.is_some() {
-                assert_eq!(found.hard.damage, damage(400, 3), "{here}");
-                damaged += 1;
-            } else {
-                assert_eq!((&found.start, &found.entries), (&start(50, 3), &whole), "{here}: lost in silence");
-                harmless += 1;
-            }
-        }
-    }
-    println!("{damaged} flips noticed as damage, {harmless} without consequence");
-    (damaged, harmless)
-}
-
-/// Every bit of both slots of the mark.
-fn of_the_mark() -> Vec<(u64, u8)> {
-    let slot = |at: u64| (at..at + 92).flat_map(|at| (0..8).map(move |bit| (at, bit)));
-    slot(0).chain(slot(4096)).collect()
-}
-
-#[test]
-fn no_flipped_bit_loses_an_acknowledged_entry_in_silence() {
-    let (damaged, harmless) = flip(|file, length| match file {
-        "mark" => of_the_mark().into_iter().step_by(3).collect(),
-        // A prime, so that it walks through the structure of pages.
-        _ => (0..length).step_by(101).zip((0..8).cycle()).collect(),
-    });
-    assert!(damaged > 50 && harmless > 50, "{damaged} noticed, {harmless} harmless");
-}
-
-#[test]
-#[ignore = "takes many minutes: every bit of the mark, every seventh byte of the log"]
-fn no_flipped_bit_at_any_place_loses_an_acknowledged_entry_in_silence() {
-    let (damaged, harmless) = flip(|file, length| match file {
-        "mark" => of_the_mark(),
-        _ => (0..length).step_by(7).zip((0..8).cycle()).collect(),
-    });
-    assert!(damaged > 50 && harmless > 50, "{damaged} noticed, {harmless} harmless");
 }
