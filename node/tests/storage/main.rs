@@ -130,6 +130,7 @@ fn a_directory_of_version_0_1_0_is_taken_over() {
     fs::write(home.data().join("mark"), [vec![0; 4096], mark].concat()).unwrap();
 
     let mut opened = home.open();
+    assert!(!home.data().join("log.db.damaged").exists(), "nothing is wrong with it");
     assert_eq!((&opened.found.entries, opened.found.hard), (&written, hard(3)));
     assert_eq!((&opened.found.start, opened.found.storage_id.as_str()), (&LogStart::default(), id));
     append(&mut opened, &[Write { start: Some(start(2, 3)), ..write(3, vec![entry(6, 3)], 6) }]);
@@ -171,6 +172,21 @@ fn a_directory_in_use_is_refused() {
     assert!(matches!(home.open_as(1), Err(StorageError::InUse("log.db"))));
     drop(opened);
     assert_eq!(home.open().found.entries.len(), 3);
+}
+
+/// The row is whole, but not the one that was written there: what comes before it is certain, and no more.
+#[test]
+fn an_entry_that_does_not_follow_from_the_one_before_it_is_noticed() {
+    let (home, opened) = with_entries(10);
+    drop(opened);
+    let log = Connection::open(home.data().join("log.db")).unwrap();
+    let of_5: Vec<u8> = log.query_row("select payload from entries where key & 0xffff = 5", [], |r| r.get(0)).unwrap();
+    let place = [1_u64, 6, 3].iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let crc = crc32fast::hash(&[&place[..], &[2], &of_5].concat());
+    log.execute("update entries set payload = ?, crc = ? where key & 0xffff = 6", params![of_5, crc]).unwrap();
+    drop(log);
+    let found = home.open().found;
+    assert_eq!((found.entries, found.hard.damage), (entries(1..=5, 3), damage(10, 3)));
 }
 
 /// Without its mark, a node may have promised anything: it comes back as another.
@@ -257,6 +273,10 @@ fn who_lost_the_log_starts_damaged_and_knows_it_until_it_is_refilled() {
             assert_eq!(found.entries, entries(1..=found.entries.len() as u64, 3), "{what}: a beginning of what was");
             assert_eq!(found.entries.len(), if what == "a row" { 7 } else { 0 }, "{what}");
             assert_eq!((&found.storage_id, found.joins), (&id, false));
+            // What was begun anew is sound: nothing is put aside again.
+            let aside = home.data().join("log.db.damaged");
+            assert!(!again || !aside.exists(), "{what}");
+            fs::remove_file(aside).unwrap_or_default();
         }
         // Half refilled, with the damage still on; then settled.
         let mut opened = home.open();
