@@ -491,6 +491,9 @@ impl Cluster {
     pub fn note_hurt(&mut self, id: NodeId) {
         self.hurt = Some(id);
         self.hurt_at = self.committed();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.disk.note_hurt();
+        }
     }
 
     /// A node is gone at once, with all that it had not written.

@@ -43,6 +43,14 @@ pub(crate) struct Disk {
     rng: StdRng,
     open: Option<Open>,
     /// The log on disk, as far as the checks count majorities by it.
+    holds: Holds,
+    /// What it held when it was damaged last: what was committed with its help before that stays committed.
+    held: Holds,
+}
+
+/// The terms of the entries on a disk.
+#[derive(Clone, Debug, Default)]
+struct Holds {
     start: (Index, Term),
     terms: Vec<Term>,
 }
@@ -63,7 +71,7 @@ impl Disk {
         let identity = Identity { cluster_id: "sim".into(), node };
         let mut rng = StdRng::seed_from_u64(seed ^ node.0.rotate_right(16));
         let drive = Drive::new(rng.random());
-        Disk { identity, drive, rng, open: None, start: Default::default(), terms: Vec::new() }
+        Disk { identity, drive, rng, open: None, holds: Holds::default(), held: Holds::default() }
     }
 
     pub(crate) fn drive(&self) -> &Drive {
@@ -76,8 +84,8 @@ impl Disk {
         self.drive.reopen();
         let opened = storage::open(&self.drive, GroupId::FIRST, &self.identity)?;
         let found = opened.found;
-        self.start = (found.start.index, found.start.term);
-        self.terms = found.entries.iter().map(|e| e.term).collect();
+        let start = (found.start.index, found.start.term);
+        self.holds = Holds { start, terms: found.entries.iter().map(|e| e.term).collect() };
         self.open = Some(Open {
             log_conn: opened.log,
             state_conn: opened.state,
@@ -99,21 +107,9 @@ impl Disk {
         let open = self.opened();
         let seq = open.log.append(&mut open.log_conn, writes)?;
         for write in writes {
-            self.note(write);
+            self.holds.note(write);
         }
         Ok(seq)
-    }
-
-    /// What is on disk after a write.
-    fn note(&mut self, write: &Write) {
-        let keep = usize::try_from(write.from.0.saturating_sub(self.start.0.0 + 1)).expect("a simulated log is short");
-        self.terms.truncate(keep);
-        if let Some(LogStart { index, term, .. }) = write.start {
-            let gone = usize::try_from(index.0.saturating_sub(self.start.0.0)).expect("a simulated log is short");
-            self.terms.drain(..gone.min(self.terms.len()));
-            self.start = (index, term);
-        }
-        self.terms.extend(write.entries.iter().map(|e| e.term));
     }
 
     pub(crate) fn remember(&mut self, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
@@ -167,8 +163,31 @@ impl Disk {
         }
     }
 
-    /// Whether an entry is on disk, or in the state that took its place.
+    /// It is being damaged.
+    pub(crate) fn note_hurt(&mut self) {
+        self.held = self.holds.clone();
+    }
+
+    /// Whether an entry is on disk, or in the state that took its place; or was, before the disk was damaged.
     pub(crate) fn has(&self, index: Index, term: Term) -> bool {
+        self.holds.has(index, term) || self.held.has(index, term)
+    }
+}
+
+impl Holds {
+    /// What is on disk after a write.
+    fn note(&mut self, write: &Write) {
+        let keep = usize::try_from(write.from.0.saturating_sub(self.start.0.0 + 1)).expect("a simulated log is short");
+        self.terms.truncate(keep);
+        if let Some(LogStart { index, term, .. }) = write.start {
+            let gone = usize::try_from(index.0.saturating_sub(self.start.0.0)).expect("a simulated log is short");
+            self.terms.drain(..gone.min(self.terms.len()));
+            self.start = (index, term);
+        }
+        self.terms.extend(write.entries.iter().map(|e| e.term));
+    }
+
+    fn has(&self, index: Index, term: Term) -> bool {
         let (start, start_term) = self.start;
         match index.cmp(&start) {
             std::cmp::Ordering::Less => true,

@@ -20,6 +20,7 @@ use crate::{
     plan::Plan,
     strike::{Struck, mend_node, strike},
     violation::Violation,
+    words,
     workload::Workload,
 };
 
@@ -186,6 +187,9 @@ impl Run<'_> {
 
     /// A random majority is healed, and must elect and acknowledge. The rest is down, or can speak but not hear.
     fn majority(&mut self) -> Result<(), Violation> {
+        for id in self.cluster.ids() {
+            mend_node(&mut self.cluster, id)?; // Looking at a node needs it up.
+        }
         let Some(core) = self.draw_majority() else { return Ok(()) };
         *self.counts.reached.entry("majority-healed").or_default() += 1;
         for id in self.cluster.ids() {
@@ -226,10 +230,6 @@ impl Run<'_> {
 
     /// Nodes that are a majority in every membership that any node goes by, and whole; as few as the draw gives.
     fn draw_majority(&mut self) -> Option<BTreeSet<NodeId>> {
-        for id in self.cluster.ids() {
-            // Looking at a node needs it up.
-            mend_node(&mut self.cluster, id).ok()?;
-        }
         let replicas: Vec<_> = self.cluster.ids().into_iter().filter_map(|id| self.cluster.replica(id)).collect();
         let memberships: Vec<Membership> = replicas.iter().map(|r| r.raft().membership().clone()).collect();
         let mut left: BTreeMap<NodeId, StorageId> = replicas
@@ -343,8 +343,15 @@ impl Run<'_> {
     }
 
     fn status(&self) -> String {
-        let lines: Vec<String> =
-            self.cluster.ids().into_iter().map(|id| crate::words::status(id, self.cluster.replica(id))).collect();
+        let line = |id| {
+            let replica = self.cluster.replica(id);
+            let followers = replica
+                .into_iter()
+                .flat_map(|r| r.raft().followers())
+                .map(|(node, p)| format!(", to {node} {:?} from {} ({:?} in flight)", p.sending, p.next, p.in_flight));
+            words::status(id, replica) + &followers.collect::<String>()
+        };
+        let lines: Vec<String> = self.cluster.ids().into_iter().map(line).collect();
         lines.join(" / ")
     }
 }
