@@ -11,7 +11,6 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::{Duration, Instant},
@@ -40,7 +39,7 @@ use crate::{
     replica::Replica,
     status::NodeView,
     storage::{self, Directory, FileMark, Found, Identity, LogStore, StateStore, StorageError},
-    transport::{self, Links, Me, Outbox, Receiver, member},
+    transport::{self, AddressBook, Links, Me, Outbox, Receiver, member},
 };
 
 /// A stopping node gives its jobs back in this time, or leaves them to their leases.
@@ -114,12 +113,17 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     info!("log ends at {}, {}, tables as of {}", entries.len(), hard.term, machine.applied());
 
     let observer = Arc::new(Observer::new(node.id));
-    let peers: Vec<NodeId> = cluster.nodes.iter().map(|n| n.id).filter(|id| *id != node.id).collect();
-    let faults = Arc::new(Faults::new(enable_faults, peers.clone(), Arc::clone(&observer)));
+    let book = Arc::new(AddressBook::of(&cluster));
+    let faults = Arc::new(Faults::new(enable_faults, node.id, Arc::clone(&book), Arc::clone(&observer)));
     let links = Arc::new(Links::new(Arc::clone(&faults), Arc::clone(&observer)));
     let (handle, inbox) = handle::channel();
-    let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
-    let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
+    let me = Me {
+        cluster_id: cluster.cluster_id.clone(),
+        node: node.id,
+        storage_id: storage_id.clone(),
+        address: book.find(node.id).expect("it is in the cluster file"),
+    };
+    let outbox = Outbox::new(group, me.clone(), Arc::clone(&book), Arc::clone(&links), handle.clone());
     let remembered = Index(machine.applied());
     let found = Restart { hard, start: LogStart::default(), entries, applied: remembered };
     let storage = member::storage_id(&storage_id).expect("the storage makes its own ids");
@@ -138,14 +142,14 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
         storage_id,
         started,
         observer: Arc::clone(&observer),
+        book: Arc::clone(&book),
         links: Arc::clone(&links),
         faults,
         executing: Arc::clone(&executing),
         handle: handle.clone(),
     });
     let boot_id = observer.boot_id().to_owned();
-    let peer_ids: BTreeSet<NodeId> = peers.into_iter().collect();
-    let receiver = Receiver { me, group, boot_id, peers: peer_ids, links, handle };
+    let receiver = Receiver { me, group, boot_id, book, links, handle };
     let mut peer_service = tokio::spawn(transport::serve(peer_listener, receiver));
     let mut api_service = tokio::spawn(api::serve(api_listener, view, tables));
     let mut executor = tokio::spawn(executor::run(
@@ -196,6 +200,9 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
 
 fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId) -> Config {
     let timing = cluster.timing;
+    let joins = cluster.by_id(node).is_some_and(|n| n.joins);
+    let bootstrap =
+        if joins { Membership::default() } else { Membership::of(cluster.founders().map(|founder| founder.id)) };
     let ticks = |ms: u64| u32::try_from(ms.div_ceil(timing.tick_ms)).unwrap_or(u32::MAX);
     // Chance must differ between nodes and between lives of a node, or elections would tie for ever.
     let seed = wall_ms() ^ (node.0 << 48) ^ (u64::from(std::process::id()) << 32);
@@ -203,7 +210,7 @@ fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId) -> Confi
         heartbeat_ticks: ticks(timing.heartbeat_ms),
         election_ticks_min: ticks(timing.election_min_ms),
         election_ticks_max: ticks(timing.election_max_ms),
-        ..Config::new(node, storage, Membership::of(cluster.nodes.iter().map(|n| n.id)), seed)
+        ..Config::new(node, storage, bootstrap, seed)
     }
 }
 

@@ -37,6 +37,12 @@ use crate::{
 /// The header in which a node that is not the leader names the api address of the one that is.
 pub const LEADER_HEADER: &str = "raftdeck-leader";
 
+/// The header in which such a node names the api addresses of all members, separated by commas.
+pub const MEMBERS_HEADER: &str = "raftdeck-members";
+
+/// Addresses that a client remembers.
+const ADDRESSES_MAX: usize = 128;
+
 /// Largest message on the api listener: a bulk of 4 MiB of payload, and what is around it.
 pub const API_MESSAGE_BYTES_MAX: usize = 6 << 20;
 
@@ -102,6 +108,18 @@ struct Routes {
     channels: BTreeMap<String, Channel>,
     leader: Option<String>,
     turn: usize,
+}
+
+impl Routes {
+    /// Members that joined later: when all that were known at first have left, the cluster is still found. Nothing is
+    /// forgotten, for one that is no member today may be one tomorrow.
+    fn learn<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
+        for address in addresses.filter(|a| !a.is_empty()) {
+            if self.addresses.len() < ADDRESSES_MAX && !self.addresses.iter().any(|known| known == address) {
+                self.addresses.push(address.to_owned());
+            }
+        }
+    }
 }
 
 impl Client {
@@ -300,7 +318,9 @@ impl Client {
     /// A node said that it is not the leader. True if it named another that is worth asking at once.
     fn follow(&self, asked: &str, status: &Status) -> bool {
         let named = status.metadata().get(LEADER_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let members = status.metadata().get(MEMBERS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let mut routes = self.routes.lock().expect("no holder panics");
+        routes.learn(members.split(',').chain(named.as_deref()));
         match named {
             Some(leader) if leader != asked => {
                 routes.leader = Some(leader);

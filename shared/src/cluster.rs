@@ -9,6 +9,7 @@
 //! name = "n1"                  # "n<id>" unless given
 //! api = "127.0.0.1:7101"       # clients, workers, console
 //! peer = "127.0.0.1:7201"      # other nodes only
+//! # joins = true               # a node that came later: it is no member before the log says so
 //!
 //! [handlers.count]
 //! command = ["wc", "-w"]       # argv, never a shell; the payload comes on stdin
@@ -17,6 +18,10 @@
 //! [handlers.report]
 //! external = true              # run by workers of your own, not by the nodes
 //! ```
+//!
+//! The nodes without `joins` begin the cluster, together and once. Who is a member later is in the log, and the file only
+//! says where nodes are; a node that comes later must have `joins = true`, and when one of those that began is taken out,
+//! the rest must get it: a node that missed everything could else take the file's rest for the whole cluster.
 //!
 //! Laws: node ids and names are unique, no address is used twice, addresses are loopback unless `allow_remote = true`
 //! says otherwise, a handler has either a command or `external`, and an unknown key is an error (a misspelt limit that
@@ -76,6 +81,9 @@ pub struct NodeEntry {
     pub api: SocketAddr,
     /// Listener for the other nodes.
     pub peer: SocketAddr,
+    /// It did not begin the cluster: until its log says that it is a member, it waits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +93,8 @@ struct RawNode {
     name: Option<String>,
     api: SocketAddr,
     peer: SocketAddr,
+    #[serde(default)]
+    joins: bool,
 }
 
 impl TryFrom<RawNode> for NodeEntry {
@@ -96,7 +106,7 @@ impl TryFrom<RawNode> for NodeEntry {
         }
         let name = raw.name.unwrap_or_else(|| format!("n{}", raw.id));
         check_name("node name", &name)?;
-        Ok(NodeEntry { id: NodeId(raw.id), name, api: raw.api, peer: raw.peer })
+        Ok(NodeEntry { id: NodeId(raw.id), name, api: raw.api, peer: raw.peer, joins: raw.joins })
     }
 }
 
@@ -260,6 +270,11 @@ impl ClusterFile {
         self.nodes.iter().find(|n| n.id == id)
     }
 
+    /// Those that began the cluster.
+    pub fn founders(&self) -> impl Iterator<Item = &NodeEntry> {
+        self.nodes.iter().filter(|n| !n.joins)
+    }
+
     /// The name of a node, or its bare number if the file does not know it.
     #[must_use]
     pub fn name_of(&self, id: NodeId) -> String {
@@ -338,10 +353,31 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, C
     })
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), String> {
+/// Whether a name can be one of a node, a handler or a cluster.
+///
+/// # Errors
+/// In words that say what and why not.
+pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(format!("{what} {name:?}: 1 to 64 of a-z A-Z 0-9 . _ -"));
+    }
+    Ok(())
+}
+
+/// Whether this is `HOST:PORT`, as a node may be reached at.
+///
+/// # Errors
+/// In words that name the value.
+pub fn check_address(text: &str) -> Result<(), String> {
+    let refuse = || Err(format!("{text:?} is not HOST:PORT"));
+    if text.parse::<SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return refuse() };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || host.len() > 253 || !host.chars().all(plain) || port.parse::<u16>().is_err() {
+        return refuse();
     }
     Ok(())
 }
@@ -399,6 +435,19 @@ command = ["wc", "-w"]
         assert_eq!(file.node("2").unwrap().name, "two");
         assert!(file.knows_handler("count") && file.knows_handler("echo") && !file.knows_handler("nope"));
         assert_eq!(load(&file.to_toml()).unwrap(), file);
+        let later = load(&GOOD.replace("id = 2", "id = 2\njoins = true")).unwrap();
+        assert_eq!(later.founders().map(|n| n.id).collect::<Vec<_>>(), [NodeId(1)]);
+        assert_eq!(load(&later.to_toml()).unwrap(), later);
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:1", "[::1]:2", "a-host.example:65535"] {
+            assert_eq!(check_address(good), Ok(()));
+        }
+        for bad in ["", "h", "h:", ":1", "h:65536", "http://h:1", "h:1/x", "h h:1"] {
+            assert_eq!(check_address(bad), Err(format!("{bad:?} is not HOST:PORT")));
+        }
     }
 
     #[test]
@@ -414,7 +463,12 @@ command = ["wc", "-w"]
             (
                 "name = \"two\"",
                 "nmae = \"two\"",
-                "DIR/cluster.toml:11: unknown field `nmae`, expected one of `id`, `name`, `api`, `peer`",
+                "DIR/cluster.toml:11: unknown field `nmae`, expected one of `id`, `name`, `api`, `peer`, `joins`",
+            ),
+            (
+                "name = \"two\"",
+                "joins = \"yes\"",
+                "DIR/cluster.toml:11: invalid type: string \"yes\", expected a boolean",
             ),
             ("127.0.0.1:7102", "127.0.0.1:x", "DIR/cluster.toml:12: invalid socket address syntax"),
             (

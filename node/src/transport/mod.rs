@@ -3,24 +3,26 @@
 //! Raft needs no more of a transport than this: messages may be lost, late or doubled, but those that come over one
 //! stream come in order. So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
 //! the link down or cut, is dropped, and the core is told that what was in flight is lost.
+//!
+//! Nodes come and go while others run. Where they are stands in the [`AddressBook`]; the [`Outbox`] opens a stream to every
+//! member, and to whom an answer is owed, and closes those that nobody needs any more.
 
+mod address_book;
 mod codec;
 pub mod member;
 mod receiver;
 mod sender;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+pub use address_book::AddressBook;
 pub use codec::{decode, encode, entry_to_wire};
-use raftdeck_raft::{Envelope, GroupId, NodeId};
-use raftdeck_shared::{
-    cluster::ClusterFile,
-    wire::{self, LinkState, ObservationKind},
-};
+use raftdeck_raft::{Envelope, GroupId, Membership, NodeId};
+use raftdeck_shared::wire::{self, LinkState, ObservationKind};
 pub use receiver::{Receiver, serve};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -36,6 +38,9 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Messages that wait for one peer.
 const QUEUE_MAX: usize = 4096;
 
+/// A stream to a node that is no member is closed when nothing was sent over it for so long.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// Who this node is to its peers.
 #[derive(Clone, Debug)]
 pub struct Me {
@@ -45,6 +50,8 @@ pub struct Me {
     pub node: NodeId,
     /// With this data directory.
     pub storage_id: String,
+    /// Reached there.
+    pub address: wire::MemberAddress,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,28 +113,67 @@ impl Links {
 #[derive(Debug)]
 pub struct Outbox {
     group: GroupId,
-    queues: BTreeMap<NodeId, mpsc::Sender<wire::RaftMessage>>,
+    me: Me,
+    book: Arc<AddressBook>,
+    links: Arc<Links>,
+    handle: Handle,
+    lines: BTreeMap<NodeId, Line>,
+    members: BTreeSet<NodeId>,
+}
+
+/// What waits for one peer's sender, which ends when this is dropped.
+#[derive(Debug)]
+struct Line {
+    queue: mpsc::Sender<wire::RaftMessage>,
+    used_at: Instant,
 }
 
 impl Outbox {
-    /// Starts a sender for every peer.
+    /// Without any stream yet.
     #[must_use]
-    pub fn start(group: GroupId, me: &Me, cluster: &ClusterFile, links: &Arc<Links>, handle: &Handle) -> Outbox {
-        let mut queues = BTreeMap::new();
-        for peer in cluster.nodes.iter().filter(|n| n.id != me.node) {
-            let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(sender::run(me.clone(), peer.clone(), Arc::clone(links), handle.clone(), waiting));
-            queues.insert(peer.id, queue);
+    pub fn new(group: GroupId, me: Me, book: Arc<AddressBook>, links: Arc<Links>, handle: Handle) -> Outbox {
+        Outbox { group, me, book, links, handle, lines: BTreeMap::new(), members: BTreeSet::new() }
+    }
+
+    /// Another membership is in force: every member gets a stream.
+    pub fn follow(&mut self, membership: &Membership) {
+        self.book.follow(membership);
+        self.members = membership.members();
+        for node in self.members.clone() {
+            self.line(node);
         }
-        Outbox { group, queues }
+    }
+
+    /// Closes the streams to nodes that are no members and were sent nothing for a while.
+    pub fn close_idle(&mut self) {
+        self.lines.retain(|node, line| self.members.contains(node) || line.used_at.elapsed() < IDLE_MAX);
     }
 
     /// Hands messages to the senders. Never waits: what a full queue does not take is dropped.
-    pub fn send(&self, messages: Vec<Envelope>) {
+    pub fn send(&mut self, messages: Vec<Envelope>) {
         for message in messages {
-            if let Some(queue) = self.queues.get(&message.to) {
+            let group = self.group;
+            if let Some(line) = self.line(message.to) {
+                line.used_at = Instant::now();
                 // A full queue is a peer that does not read: to Raft, a lost message like any other.
-                let _ = queue.try_send(encode(self.group, message));
+                let _ = line.queue.try_send(encode(group, message));
+            }
+        }
+    }
+
+    /// The way to a peer; none if nobody knows where it is.
+    fn line(&mut self, to: NodeId) -> Option<&mut Line> {
+        let Outbox { me, book, links, handle, lines, .. } = self;
+        match lines.entry(to) {
+            Entry::Occupied(line) => Some(line.into_mut()),
+            Entry::Vacant(place) => {
+                if to == me.node || book.find(to).is_none() {
+                    return None;
+                }
+                let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+                let (book, links) = (Arc::clone(book), Arc::clone(links));
+                tokio::spawn(sender::run(me.clone(), (to, book), links, handle.clone(), waiting));
+                Some(place.insert(Line { queue, used_at: Instant::now() }))
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The words of the command line. What they mean is in the module of each verb.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
+use raftdeck_shared::cluster::check_address;
 
 use super::values;
 
@@ -262,14 +263,5 @@ fn fault_ttl(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// In words that name the value.
 pub fn address(text: &str) -> Result<String, String> {
-    let refuse = || format!("{text:?} is not HOST:PORT");
-    if text.parse::<SocketAddr>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || !host.chars().all(plain) || port.parse::<u16>().is_err() {
-        return Err(refuse());
-    }
-    Ok(text.to_owned())
+    check_address(text).map(|()| text.to_owned())
 }
