@@ -95,6 +95,22 @@ pub enum Verb {
         /// Names of nodes
         nodes: Vec<String>,
     },
+    /// Who belongs to the cluster, as its leader says
+    Members,
+    /// Take a node in: start it here, or ask one in that runs elsewhere
+    Add(Add),
+    /// Let a node go
+    Remove(Remove),
+    /// Hand leadership over
+    Transfer {
+        /// Name of the node that is to lead
+        node: String,
+    },
+    /// Cut the log of a node as far as it can be: what is gone from it, followers get as a snapshot
+    Snapshot {
+        /// Name of the node
+        node: String,
+    },
     /// What the nodes observe, a line each, until interrupted (times are UTC)
     Watch {
         /// Lines only; the console is what `raftdeck` without a verb opens
@@ -103,6 +119,38 @@ pub enum Verb {
     },
     /// Simulate: play a scenario, or run seeds with random faults
     Sim(Sim),
+}
+
+/// `add`.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Name of the node
+    pub node: String,
+    /// It gets the log and no vote
+    #[arg(long)]
+    pub learner: bool,
+    /// Where other nodes reach it; it runs already, elsewhere
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "api")]
+    pub peer: Option<String>,
+    /// Where clients reach it
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "peer")]
+    pub api: Option<String>,
+    /// Longest wait until it is what it is to be
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    pub within: Duration,
+}
+
+/// `remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Name of the node
+    pub node: String,
+    /// Also if those that stay and are up are no majority
+    #[arg(long)]
+    pub force: bool,
+    /// Longest wait until it is out
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    pub within: Duration,
 }
 
 /// `sim`.
