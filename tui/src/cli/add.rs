@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{
     args::{self, Add},
     failure::Failure,
-    members::{self, name, role, until},
+    members::{self, begin, name, role, until},
     out::Out,
     status::View,
     target::{self, Target},
@@ -85,7 +85,7 @@ async fn elsewhere(target: &Target, args: &Add, peer: &str, api: &str, out: Out)
         learner_only: args.learner,
     };
     let start = Instant::now();
-    ask_in(&mut steer, &members, request.clone()).await?;
+    ask_in(&mut steer, &members, request.clone(), args.within).await?;
     let told = joined(&mut steer, args, request, None, start).await?;
     say(&told, out)
 }
@@ -120,7 +120,7 @@ async fn here(folder: &Folder, args: &Add, out: Out) -> Result<(), Failure> {
         started => started?,
     };
     let start = Instant::now();
-    match ask_in(&mut steer, &members, request.clone()).await {
+    match ask_in(&mut steer, &members, request.clone(), args.within).await {
         Err(error @ (SteerError::Refused(_) | SteerError::NotDone(_))) if is_new => {
             undo();
             return Err(error.into());
@@ -179,6 +179,7 @@ async fn ask_in(
     steer: &mut Steer,
     members: &wire::MembersReply,
     request: wire::AddMemberRequest,
+    within: Duration,
 ) -> Result<(), SteerError> {
     if let Some(member) = members.members.iter().find(|m| m.node == request.node) {
         let (name, is, only) = (name(member), role(member), request.learner_only);
@@ -191,12 +192,8 @@ async fn ask_in(
             (_, _) => Err(SteerError::Refused(format!("{name} is a member already, {is}"))),
         };
     }
-    match steer.add(request).await {
-        Ok(_) => Ok(()),
-        // The members will tell.
-        Err(SteerError::Unknown(_)) => Ok(()),
-        Err(error @ (SteerError::Refused(_) | SteerError::NotDone(_))) => Err(error),
-    }
+    let is_in = |members: &wire::MembersReply| members.members.iter().any(|m| m.node == request.node);
+    begin(steer, within, is_in, async |steer: &mut Steer| steer.add(request.clone()).await).await
 }
 
 /// Waits until the node is what it is to be.

@@ -92,6 +92,32 @@ pub fn find<'a>(members: &'a wire::MembersReply, wanted: &str) -> Result<&'a wir
     })
 }
 
+/// Begins a change. Asks again if nobody can say whether it was begun and the members say that it was not: asked twice, a
+/// change is still begun once.
+///
+/// # Errors
+/// It is refused, no leader was found, or its outcome stays unknown.
+pub async fn begin(
+    steer: &mut Steer,
+    within: Duration,
+    is_begun: impl Fn(&wire::MembersReply) -> bool,
+    ask: impl AsyncFn(&mut Steer) -> Result<wire::ChangeReply, SteerError>,
+) -> Result<(), SteerError> {
+    let deadline = Instant::now() + within;
+    loop {
+        let unknown = match ask(steer).await {
+            Ok(_) => return Ok(()),
+            Err(error @ SteerError::Unknown(_)) => error,
+            Err(error @ (SteerError::Refused(_) | SteerError::NotDone(_))) => return Err(error),
+        };
+        match steer.members().await {
+            Ok(members) if is_begun(&members) => return Ok(()),
+            Ok(_) | Err(_) if Instant::now() > deadline => return Err(unknown),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 /// Looks at the members until they are as wished: until `lacking` says nothing any more.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::{
     args::Remove,
     failure::Failure,
-    members::{self, find, name, until},
+    members::{self, begin, find, name, until},
     out::Out,
     status::View,
     target::Target,
@@ -30,7 +30,7 @@ use crate::{
         folder::{Folder, Stopped},
         ready,
     },
-    steer::SteerError,
+    steer::Steer,
 };
 
 #[derive(Debug, Serialize)]
@@ -68,11 +68,9 @@ pub async fn run(target: &Target, args: &Remove, out: Out) -> Result<(), Failure
         out.note(&warning)?;
     }
     let start = Instant::now();
-    match steer.remove(id).await {
-        // The members will tell.
-        Ok(_) | Err(SteerError::Unknown(_)) => {}
-        Err(error @ (SteerError::Refused(_) | SteerError::NotDone(_))) => return Err(error.into()),
-    }
+    let stays = |m: &wire::Member| m.node == id && m.role() != MemberRole::Outgoing;
+    let is_begun = |members: &wire::MembersReply| !members.members.iter().any(stays);
+    begin(&mut steer, args.within, is_begun, async |steer: &mut Steer| steer.remove(id).await).await?;
     until(&mut steer, args.within, |members| {
         let is_out = members.settled && members.members.iter().all(|m| m.node != id);
         let lacking = || format!("{who} is not out after {}; `raftdeck members` tells", say_duration(args.within));
