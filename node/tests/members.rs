@@ -136,6 +136,11 @@ fn echo() -> wire::NewJob {
     wire::NewJob { handler: "echo".into(), ..Default::default() }
 }
 
+fn cut(peer: u64) -> wire::InjectFaultRequest {
+    let spec = Some(wire::FaultSpec { fault: Some(fault_spec::Fault::Cut(wire::CutFault { peer })) });
+    wire::InjectFaultRequest { spec, ttl_ms: 60_000, label: "test".into() }
+}
+
 fn header<'a>(status: &'a Status, name: &str) -> &'a str {
     status.metadata().get(name).map_or("", |value| value.to_str().unwrap())
 }
@@ -143,9 +148,9 @@ fn header<'a>(status: &'a Status, name: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_leads_and_the_first_one_leaves() {
     let (one, two) = (entry(1, false), entry(2, true));
-    // The first has never heard of the second; only the second has both in its file.
+    // Neither has the other in its file.
     let n1 = Node::start(&one, std::slice::from_ref(&one)).await;
-    let n2 = Node::start(&two, &[one.clone(), two.clone()]).await;
+    let n2 = Node::start(&two, std::slice::from_ref(&two)).await;
     let old_client = n1.client();
     let job = old_client.submit(echo(), WITHIN).await.unwrap();
     assert_eq!(n2.members().await.unwrap_err().message(), "n2 knows no leader");
@@ -161,6 +166,12 @@ async fn a_node_joins_leads_and_the_first_one_leaves() {
     assert_eq!((refusal.code(), refusal.message()), (Code::FailedPrecondition, "n2 is not the leader, n1 is"));
     assert_eq!(header(&refusal, LEADER_HEADER), n1.api());
     assert_eq!(header(&refusal, MEMBERS_HEADER), format!("{},{}", n1.api(), n2.api()));
+
+    // A link to it can be cut and healed, as any other.
+    let fault = n1.admin().inject_fault(cut(2)).await.unwrap().into_inner();
+    assert_eq!(n1.admin().inject_fault(cut(9)).await.unwrap_err().message(), "n9 is no peer of this node");
+    let healed = wire::HealFaultsRequest { ids: vec![fault.id], peers: Vec::new() };
+    assert_eq!(n1.admin().heal_faults(healed).await.unwrap().into_inner().healed.len(), 1);
 
     let transferred = n1.transfer(2).await.unwrap();
     assert!(transferred.term > members.term);
@@ -245,9 +256,7 @@ async fn a_read_waits_for_a_majority() {
     let mut jobs = JobsClient::new(channel(&leader.api()).unwrap());
     let get = wire::GetRequest { id: job.id, min_index: 0 };
     assert_eq!(jobs.get(get).await.unwrap().into_inner().job.unwrap().id, job.id);
-    let spec = Some(wire::FaultSpec { fault: Some(fault_spec::Fault::Cut(wire::CutFault { peer })) });
-    let cut = wire::InjectFaultRequest { spec, ttl_ms: 60_000, label: "test".into() };
-    leader.admin().inject_fault(cut).await.unwrap();
+    leader.admin().inject_fault(cut(peer)).await.unwrap();
     let (read, list) = tokio::join!(async { jobs.clone().get(get).await.unwrap_err() }, async {
         jobs.clone().list(wire::ListRequest::default()).await.unwrap_err()
     },);

@@ -33,6 +33,8 @@ pub(crate) struct Script {
     pub asked: Vec<String>,
     /// The next answer to steering.
     pub refusal: Option<Status>,
+    /// The outcome of transfers, and of the next removal.
+    pub unknown: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +164,9 @@ impl Admin for Fake {
         let mut script = self.script.lock().unwrap();
         let id = request.into_inner().node;
         script.asked.push(format!("remove {id}"));
+        if std::mem::take(&mut script.unknown) {
+            return Err(Status::unknown("nobody can say"));
+        }
         script.members.members.retain(|m| m.node != id);
         Ok(Response::new(wire::ChangeReply { index: 7 }))
     }
@@ -171,7 +176,8 @@ impl Admin for Fake {
         request: Request<wire::TransferLeadershipRequest>,
     ) -> Answer<wire::TransferLeadershipReply> {
         self.script.lock().unwrap().asked.push(format!("transfer {}", request.into_inner().node));
-        Err(self.script.lock().unwrap().refusal.take().unwrap_or_else(|| Status::aborted("as told")))
+        let unknown = self.script.lock().unwrap().unknown;
+        Err(if unknown { Status::unknown("nobody can say") } else { Status::aborted("as told") })
     }
 
     async fn snapshot(&self, _: Request<wire::SnapshotRequest>) -> Answer<wire::SnapshotReply> {

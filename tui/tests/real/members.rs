@@ -165,6 +165,7 @@ async fn three_nodes_become_five_and_three_others_under_load_while_nodes_are_kil
     let said = cluster.call(&["remove", "n2", "--json"]).json();
     assert_eq!((said["node"].as_str(), said["led"].as_bool()), (Some("n2"), Some(true)));
     cluster.reload();
+    assert!(cluster.file.nodes.iter().all(|n| n.joins), "one that missed it all must not begin a cluster of its own");
     load.some_more(50).await;
     assert_eq!(names(&cluster.call(&["members", "--json"]).json()), ["n3", "n4", "n5"]);
 
