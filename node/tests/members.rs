@@ -197,6 +197,9 @@ async fn a_learner_has_no_vote_and_does_not_lead() {
     let n1 = Node::start(&one, std::slice::from_ref(&one)).await;
     let n2 = Node::start(&two, &[one.clone(), two.clone()]).await;
     let job = n1.client().submit(echo(), WITHIN).await.unwrap();
+    // What its file says of others is not what it believes.
+    let status = n2.admin().status(wire::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.voters.len(), status.known.len()), (0, 2));
     n1.add(&two, true).await.unwrap();
     wait_for("the learner to have the log", async || {
         let status = n2.admin().status(wire::StatusRequest {}).await.ok()?.into_inner();
