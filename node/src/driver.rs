@@ -228,10 +228,10 @@ impl Driver {
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) {
         match request {
-            Request::Do(op, answer) => {
+            Request::Do(op, call, answer) => {
                 let ticket = self.next_ticket();
                 self.callers.insert(ticket, answer);
-                inputs.push(Input::Request(ticket, op));
+                inputs.push(Input::Request(ticket, op, call));
             }
             Request::Steer(steer, answer) => {
                 let ticket = self.next_ticket();

@@ -4,7 +4,7 @@
 //! and is refused there, and delays no heartbeat. What others wait for (an index applied, work, a leader) is published as
 //! a [`Pulse`], so that nobody has to ask again and again.
 
-use raftdeck_jobs::Op;
+use raftdeck_jobs::{Op, SessionCall};
 use raftdeck_raft::{Envelope, Index, NodeId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
 
 /// What a client or a service of this node wants.
 pub(crate) enum Request {
-    Do(Op, oneshot::Sender<Result<Applied, Refused>>),
+    Do(Op, Option<SessionCall>, oneshot::Sender<Result<Applied, Refused>>),
     Steer(Steer, oneshot::Sender<Result<Index, Refused>>),
     Look(Look),
 }
@@ -90,7 +90,7 @@ pub struct Handle {
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Request::Do(op, _) => f.debug_tuple("Do").field(op).finish(),
+            Request::Do(op, call, _) => f.debug_tuple("Do").field(op).field(call).finish(),
             Request::Steer(steer, _) => f.debug_tuple("Steer").field(steer).finish(),
             Request::Look(_) => f.write_str("Look"),
         }
@@ -98,13 +98,14 @@ impl std::fmt::Debug for Request {
 }
 
 impl Handle {
-    /// Has something done, and waits until it is applied here. Without bound: the caller has the deadline.
+    /// Has something done, as a call of a session once, and waits until it is applied here. Without bound: the caller has
+    /// the deadline.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn request(&self, op: Op) -> Result<Applied, RequestError> {
+    pub async fn request(&self, op: Op, call: Option<SessionCall>) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Do(op, answer))?;
+        self.ask(Request::Do(op, call, answer))?;
         answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
     }
 

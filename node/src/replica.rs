@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply};
+use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
 use raftdeck_raft::{
     Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, NodeId, Observed, ProposeError, Raft, Restart, RoleKind,
     SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
@@ -43,8 +43,8 @@ pub enum Input {
     Tick,
     /// A message of a peer.
     Message(Envelope),
-    /// Somebody wants something done.
-    Request(Ticket, Op),
+    /// Somebody wants something done; as a call of a session, once.
+    Request(Ticket, Op, Option<SessionCall>),
     /// This write, and all before it, is durable.
     Persisted(WriteSeq),
     /// What was on its way to this peer is lost.
@@ -76,7 +76,7 @@ pub enum Input {
 /// A request that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// By which entry.
+    /// By which entry; for a call that had been done before, by the entry that did it.
     pub index: Index,
     /// What the machine answered.
     pub reply: Reply,
@@ -181,6 +181,7 @@ struct Promise {
     queues: Vec<String>,
     handlers: Vec<String>,
     max_jobs: u64,
+    session: Option<SessionCall>,
 }
 
 /// Messages that wait for the disk.
@@ -192,8 +193,8 @@ struct Held {
 
 /// A caller that waits for an entry.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    ticket: Ticket,
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
     since_tick: u64,
 }
 
@@ -257,7 +258,7 @@ impl Replica {
                     self.raft.tick();
                     self.give_up_waiting(&mut effects);
                     if self.time_matters(now_ms, &proposals) {
-                        proposals.push(self.proposal(now_ms, None, Op::Tick));
+                        proposals.push(self.proposal(now_ms, None, Op::Tick, None));
                     }
                 }
                 Input::Message(envelope) => self.raft.receive(envelope),
@@ -277,9 +278,9 @@ impl Replica {
                 Input::ChunkStored(id, bytes) => self.raft.chunk_stored(id, bytes),
                 Input::SnapshotInstalled(meta, machine) => self.snapshot_installed(meta, *machine, &mut effects),
                 Input::SnapshotRefused(id) => self.raft.snapshot_refused(id),
-                Input::Request(ticket, op) => match self.answer_without_log(&op, &proposals) {
+                Input::Request(ticket, op, call) => match self.answer_without_log(&op, call, &proposals) {
                     Some(reply) => effects.replies.push((ticket, reply)),
-                    None => proposals.push(self.proposal(now_ms, Some(ticket), op)),
+                    None => proposals.push(self.proposal(now_ms, Some(ticket), op, call)),
                 },
             }
         }
@@ -291,14 +292,23 @@ impl Replica {
     /// What needs no entry: a claim that would get nothing (it would change nothing on any node), a submit for which there
     /// is no room, and anything asked of a leader that is most likely alone: a worker that is told "nothing to do" by a
     /// deposed leader would ask it again for ever.
-    fn answer_without_log(&self, op: &Op, proposals: &[Proposal]) -> Option<Result<Applied, Refused>> {
+    fn answer_without_log(
+        &self,
+        op: &Op,
+        call: Option<SessionCall>,
+        proposals: &[Proposal],
+    ) -> Option<Result<Applied, Refused>> {
         if self.raft.role() != RoleKind::Leader {
             return None;
         }
         if !self.raft.in_touch() {
             return Some(Err(Refused::NoMajority));
         }
+        if call.is_some_and(|call| !self.machine.is_new_call(call)) {
+            return None; // It has an answer already, and the log will give it.
+        }
         match op {
+            Op::Claim { .. } if call.is_some_and(|call| self.may_be_under_way(call, proposals)) => None,
             Op::Claim { queues, handlers, .. } => {
                 let nothing = Applied { index: Index(self.machine.applied()), reply: Reply::Claimed(Vec::new()) };
                 (self.all_promised(queues, handlers, proposals) || !self.machine.claimable(queues, handlers))
@@ -308,8 +318,22 @@ impl Replica {
                 let (live, bytes) = (self.machine.live_count(), self.machine.live_payload_bytes());
                 (live >= LIVE_JOBS_MAX || bytes >= LIVE_BYTES_MAX).then_some(Err(Refused::Full { live, bytes }))
             }
-            Op::Heartbeat { .. } | Op::Ack { .. } | Op::Fail { .. } | Op::Cancel { .. } | Op::Tick => None,
+            Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Tick
+            | Op::OpenSession => None,
         }
+    }
+
+    /// Whether this very claim may stand in the log, not applied yet: it may get jobs there, and must not be told by
+    /// another way that there are none. Of its own term a leader knows all claims; of earlier ones, only that they are
+    /// applied once an entry of its own is.
+    fn may_be_under_way(&self, call: SessionCall, proposals: &[Proposal]) -> bool {
+        let mut under_way = self.promised.values().chain(proposals.iter().filter_map(|p| p.promise.as_ref()));
+        self.raft.log().term_at(Index(self.machine.applied())) != Some(self.raft.term())
+            || under_way.any(|p| p.session == Some(call))
     }
 
     /// Whether claims of the same kind that are under way may take every available job: one more would most likely get
@@ -330,21 +354,25 @@ impl Replica {
             && self.machine.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms.max(self.machine.now_ms()))
     }
 
-    fn proposal(&mut self, now_ms: u64, ticket: Option<Ticket>, op: Op) -> Proposal {
+    fn proposal(&mut self, now_ms: u64, ticket: Option<Ticket>, op: Op, session: Option<SessionCall>) -> Proposal {
         self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
         let is_tick = op == Op::Tick;
         let promise = match &op {
-            Op::Claim { queues, handlers, max_jobs, .. } => {
-                Some(Promise { queues: queues.clone(), handlers: handlers.clone(), max_jobs: (*max_jobs).into() })
-            }
+            Op::Claim { queues, handlers, max_jobs, .. } => Some(Promise {
+                queues: queues.clone(),
+                handlers: handlers.clone(),
+                max_jobs: (*max_jobs).into(),
+                session,
+            }),
             Op::Submit { .. }
             | Op::Heartbeat { .. }
             | Op::Ack { .. }
             | Op::Fail { .. }
             | Op::Cancel { .. }
-            | Op::Tick => None,
+            | Op::Tick
+            | Op::OpenSession => None,
         };
-        Proposal { command: Command { stamp_ms: self.stamp_ms, op }.encode(), ticket, is_tick, promise }
+        Proposal { command: Command { stamp_ms: self.stamp_ms, op, session }.encode(), ticket, is_tick, promise }
     }
 
     fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Effects) {
@@ -354,8 +382,8 @@ impl Replica {
         let refused = match self.raft.propose(proposals.iter().map(|p| p.command.clone()).collect()) {
             Ok((term, first)) => {
                 for (index, proposal) in (first.0..).map(Index).zip(proposals) {
-                    let since_tick = self.ticks;
-                    self.waiting.extend(proposal.ticket.map(|ticket| ((index, term), Waiting { ticket, since_tick })));
+                    let waiting = proposal.ticket.map(|ticket| ((index, term), self.waiting_since_now(ticket)));
+                    self.waiting.extend(waiting);
                     if proposal.is_tick {
                         self.tick_under_way = Some(index);
                     }
@@ -400,7 +428,7 @@ impl Replica {
             self.tick_under_way = None;
         }
         self.promised.remove(&index);
-        let reply = match &entry.kind {
+        let answer = match &entry.kind {
             EntryKind::Noop | EntryKind::Membership(_) => {
                 self.machine.apply_nothing(index.0);
                 None
@@ -410,18 +438,21 @@ impl Replica {
                 let command = Command::decode(bytes)
                     .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
                 let reply = self.machine.apply(index.0, &command);
-                effects.work |= !matches!(command.op, Op::Heartbeat { .. });
+                effects.work |= !matches!(command.op, Op::Heartbeat { .. } | Op::OpenSession);
                 if let Some(what) = tell(&command.op, &reply) {
                     effects.events.push(Event::Jobs { term: self.raft.term(), index, what });
                 }
-                Some(reply)
+                Some(match reply {
+                    Reply::Repeated { index, reply } => Applied { index: Index(index), reply: *reply },
+                    reply => Applied { index, reply },
+                })
             }
         };
         while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= index) {
             let ((place, term), Waiting { ticket, .. }) = first.remove_entry();
             assert_eq!(place, index, "a caller was left behind at {place}");
-            let outcome = match &reply {
-                Some(reply) if term == entry.term => Ok(Applied { index, reply: reply.clone() }),
+            let outcome = match &answer {
+                Some(applied) if term == entry.term => Ok(applied.clone()),
                 Some(_) | None => Err(Refused::Superseded),
             };
             effects.replies.push((ticket, outcome));
@@ -434,9 +465,15 @@ impl Replica {
         if self.raft.role() == RoleKind::Leader {
             return;
         }
-        let too_long = |_: &(Index, Term), w: &mut Waiting| self.ticks - w.since_tick > self.unknown_after_ticks;
-        let given_up = self.waiting.extract_if(.., too_long);
+        let (now, limit) = (self.ticks, self.unknown_after_ticks);
+        let is_too_long = |waiting: &Waiting| now - waiting.since_tick > limit;
+        let given_up = self.waiting.extract_if(.., |_, waiting| is_too_long(waiting));
         effects.replies.extend(given_up.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        self.give_up_steering(is_too_long, effects);
+    }
+
+    pub(crate) fn waiting_since_now(&self, ticket: Ticket) -> Waiting {
+        Waiting { ticket, since_tick: self.ticks }
     }
 
     /// A snapshot takes the place of log and state. What was waited for below it is in it, or is not: nobody can say.
@@ -447,6 +484,7 @@ impl Replica {
         self.machine = machine;
         let passed = self.waiting.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
         effects.replies.extend(passed.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        self.skip_changes(index, effects);
         self.retention.remembered = index;
     }
 
@@ -516,6 +554,8 @@ fn tell(op: &Op, reply: &Reply) -> Option<String> {
             CancelOutcome::AlreadyFinished { .. } => None,
         },
         (_, Reply::Ticked { moved }) if *moved > 0 => Some(format!("time moved {moved} jobs on")),
+        (_, Reply::SessionRefused(refusal)) => Some(refusal.to_string()),
+        (_, Reply::Repeated { .. } | Reply::SessionOpened { .. }) => None,
         (_, Reply::Ticked { .. } | Reply::Heartbeats(_) | Reply::Cancelled(_)) => None,
         (_, Reply::Claimed(_) | Reply::Acked(_) | Reply::Failed(_)) => unreachable!("a reply to another operation"),
     }

@@ -9,7 +9,7 @@ use raftdeck_raft::{
     TransferOutcome,
 };
 
-use crate::replica::{Effects, Refused, Replica, Ticket};
+use crate::replica::{Effects, Refused, Replica, Ticket, Waiting};
 
 /// A change of the membership, as an operator thinks of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +37,10 @@ pub enum Change {
 pub(crate) struct Steering {
     reads: BTreeMap<ReadToken, Ticket>,
     /// Confirmed: may be answered when this much is applied.
-    confirmed: VecDeque<(Index, Ticket)>,
+    confirmed: VecDeque<(Index, Waiting)>,
     transfer: Option<Ticket>,
     /// By the entry of the change.
-    changes: BTreeMap<(Index, Term), Ticket>,
+    changes: BTreeMap<(Index, Term), Waiting>,
 }
 
 impl Steering {
@@ -71,7 +71,7 @@ impl Replica {
             self.next_membership(change).and_then(|next| self.raft.change_membership(next).map_err(change_refused));
         match begun {
             Ok((term, index)) => {
-                self.steering.changes.insert((index, term), ticket);
+                self.steering.changes.insert((index, term), self.waiting_since_now(ticket));
             }
             Err(refused) => effects.steered.push((ticket, Err(refused))),
         }
@@ -122,14 +122,14 @@ impl Replica {
         for (token, outcome) in reads {
             let Some(ticket) = self.steering.reads.remove(&token) else { continue };
             match outcome {
-                Ok(index) => self.steering.confirmed.push_back((index, ticket)),
+                Ok(index) => self.steering.confirmed.push_back((index, self.waiting_since_now(ticket))),
                 Err(error) => effects.steered.push((ticket, Err(read_refused(error)))),
             }
         }
         let applied = Index(self.machine.applied());
         // Confirmed in the order of their indexes: a leader's commit index never falls.
-        while let Some((_, ticket)) = self.steering.confirmed.pop_front_if(|(index, _)| *index <= applied) {
-            effects.steered.push((ticket, Ok(applied)));
+        while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(index, _)| *index <= applied) {
+            effects.steered.push((waiting.ticket, Ok(applied)));
         }
         if let Some((outcome, ticket)) = transferred.and_then(|o| Some((o, self.steering.transfer.take()?))) {
             let answer = match outcome {
@@ -145,16 +145,31 @@ impl Replica {
         }
         if self.raft.role() != RoleKind::Leader {
             let log = self.raft.log();
-            let is_gone = |at: &(Index, Term), _: &mut Ticket| log.term_at(at.0).is_some_and(|term| term != at.1);
+            let is_gone = |at: &(Index, Term), _: &mut Waiting| log.term_at(at.0).is_some_and(|term| term != at.1);
             let gone = self.steering.changes.extract_if(.., is_gone);
-            effects.steered.extend(gone.map(|(_, ticket)| (ticket, Err(Refused::Superseded))));
+            effects.steered.extend(gone.map(|(_, waiting)| (waiting.ticket, Err(Refused::Superseded))));
         }
+    }
+
+    /// Who does not lead any more may never apply what a caller waits for; see [`Replica::handle`] for commands.
+    pub(crate) fn give_up_steering(&mut self, is_too_long: impl Fn(&Waiting) -> bool, effects: &mut Effects) {
+        let changes = self.steering.changes.extract_if(.., |_, waiting| is_too_long(waiting));
+        effects.steered.extend(changes.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(_, waiting)| is_too_long(waiting)) {
+            effects.steered.push((waiting.ticket, Err(Refused::NoMajority)));
+        }
+    }
+
+    /// A snapshot took the place of the entries up to here.
+    pub(crate) fn skip_changes(&mut self, index: Index, effects: &mut Effects) {
+        let passed = self.steering.changes.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
+        effects.steered.extend(passed.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
     }
 
     /// An entry was applied: a change may be in it.
     pub(crate) fn changed(&mut self, entry: &Entry, effects: &mut Effects) {
         while let Some(first) = self.steering.changes.first_entry().filter(|first| first.key().0 <= entry.index) {
-            let ((_, term), ticket) = first.remove_entry();
+            let ((_, term), Waiting { ticket, .. }) = first.remove_entry();
             let answer = if term == entry.term { Ok(entry.index) } else { Err(Refused::Superseded) };
             effects.steered.push((ticket, answer));
         }

@@ -1,5 +1,8 @@
 //! A whole node in this process, asked over its real api listener.
 
+#[path = "api/lossy.rs"]
+mod lossy;
+
 use std::{net::SocketAddr, time::Duration};
 
 use raftdeck_node::node::{self, NodeError, Options};
@@ -149,7 +152,8 @@ async fn a_job_lives_its_life_under_its_tokens() {
     let second = LeaseToken(claimed[0].token);
     assert!(second > token);
     let leases = vec![wire::LeaseRef { job: id.0, token: token.0 }, wire::LeaseRef { job: id.0, token: second.0 }];
-    let renewed = client.heartbeat(wire::HeartbeatLeasesRequest { leases, lease_ms: 60_000 }, WITHIN).await.unwrap();
+    let heartbeat = wire::HeartbeatLeasesRequest { leases, lease_ms: 60_000, session: None };
+    let renewed = client.heartbeat(heartbeat, WITHIN).await.unwrap();
     assert!(matches!(renewed.renewals[0].outcome, Some(wire::lease_renewal::Outcome::Refused(_))));
     assert!(matches!(renewed.renewals[1].outcome, Some(wire::lease_renewal::Outcome::DeadlineMs(_))));
 

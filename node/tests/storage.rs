@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
+use raftdeck_jobs::{Command, NewJob, Op, Reply, SessionCall, limits::SESSION_TTL_MS};
 use raftdeck_node::storage::{Directory, FileMark, Found, Identity, LogStore, StorageError, load_state};
 use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, NodeId, Term, Write, WriteSeq};
 use tempfile::TempDir;
@@ -178,4 +179,35 @@ fn tables_that_know_more_than_the_log_are_the_witness_of_a_lost_log() {
     assert_eq!(load_state(&mut conn, "ours", 3).unwrap().1.applied(), 3);
     assert!(matches!(load_state(&mut conn, "ours", 2), Err(StorageError::LogLost(_))));
     assert!(matches!(load_state(&mut conn, "other", 3), Err(StorageError::LogLost(_))));
+}
+
+#[test]
+fn sessions_are_rows_of_the_tables_and_come_back() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    let (store, mut machine) = load_state(&mut conn, "ours", 0).unwrap();
+    let opened = machine.apply(1, &Command { stamp_ms: 1000, op: Op::OpenSession, session: None });
+    let Reply::SessionOpened { session } = opened else { panic!("{opened:?}") };
+    let submit = |stamp_ms| Command {
+        stamp_ms,
+        op: Op::Submit { jobs: vec![NewJob { handler: "h".into(), ..NewJob::default() }] },
+        session: Some(SessionCall { session, seq: 1 }),
+    };
+    let first = machine.apply(2, &submit(1001));
+    store.write(&mut conn, &machine.take_changes()).unwrap();
+    let (_, mut restored) = load_state(&mut conn, "ours", 2).unwrap();
+    assert_eq!(restored.state_hash(), machine.state_hash());
+    assert_eq!(restored.apply(3, &submit(1002)), Reply::Repeated { index: 2, reply: Box::new(first) });
+    assert_eq!(restored.live_count(), 1);
+    // The time of the log passes: another session's opening takes the first one out of memory, and out of the tables.
+    restored.apply(4, &Command { stamp_ms: 1002 + SESSION_TTL_MS, op: Op::OpenSession, session: None });
+    store.write(&mut conn, &restored.take_changes()).unwrap();
+    let ids: Vec<i64> = conn
+        .prepare("select id from sessions")
+        .unwrap()
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(ids, [4]);
+    assert_eq!(load_state(&mut conn, "ours", 4).unwrap().1.state_hash(), restored.state_hash());
 }

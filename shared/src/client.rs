@@ -2,23 +2,21 @@
 //!
 //! A caller names what it wants and by when. The client tries the node it last knew as leader, follows the
 //! `raftdeck-leader` header of a node that is not, and goes round the others when a node does not answer. A cluster that
-//! has no room is asked again until there is some, or the time is up. It may send a
-//! request more than once, so every request it sends is safe to repeat: a submit carries an idempotency key (the client
-//! draws one where the caller gave none), an ack or fail carries its lease token, and a claim whose answer was lost
-//! gives its jobs back when the lease ends.
+//! has no room is asked again until there is some, or the time is up. It may send a request more than once, so everything
+//! that is to be done is a call of a session, which the cluster does once ([`sessions`]).
 //!
 //! Laws:
 //! - each call ends by its deadline, plus the time of one wake-up;
 //! - the error says which of three things happened: nothing was done ([`ClientError::Unreachable`]), it was refused
 //!   ([`ClientError::Refused`]), or nobody can say ([`ClientError::Unknown`]). The last is never reported as one of the
-//!   others.
+//!   others;
+//! - a call is never done twice: one whose session has expired is sent in another one only if no earlier attempt can have
+//!   been done.
 
 use std::{
-    collections::BTreeMap,
     error::Error as _,
     future::Future,
     io,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -29,6 +27,13 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+mod routes;
+mod sessions;
+
+use self::{
+    routes::Routes,
+    sessions::{InUse, Once, Sessions},
+};
 use crate::{
     ids::{JobId, LeaseToken},
     wire::{self, jobs_client::JobsClient},
@@ -40,8 +45,11 @@ pub const LEADER_HEADER: &str = "raftdeck-leader";
 /// The header in which such a node names the api addresses of all members, separated by commas.
 pub const MEMBERS_HEADER: &str = "raftdeck-members";
 
-/// Addresses that a client remembers.
-const ADDRESSES_MAX: usize = 128;
+/// The header in which a node says why it did not do a call of a session.
+pub const SESSION_HEADER: &str = "raftdeck-session";
+
+/// What [`SESSION_HEADER`] says of a session that is not known any more.
+pub const SESSION_EXPIRED: &str = "expired";
 
 /// Largest message on the api listener: a bulk of 4 MiB of payload, and what is around it.
 pub const API_MESSAGE_BYTES_MAX: usize = 6 << 20;
@@ -99,27 +107,23 @@ pub enum ClientError {
 /// Submits, steers and works off jobs. Cheap to share behind an `Arc`; many calls may be under way at once.
 #[derive(Debug)]
 pub struct Client {
-    routes: Mutex<Routes>,
+    routes: Routes,
+    sessions: Sessions,
 }
 
-#[derive(Debug)]
-struct Routes {
-    addresses: Vec<String>,
-    channels: BTreeMap<String, Channel>,
-    leader: Option<String>,
-    turn: usize,
+/// How long a call may take, from when.
+#[derive(Clone, Copy)]
+struct Patience {
+    start: Instant,
+    within: Duration,
 }
 
-impl Routes {
-    /// Members that joined later: when all that were known at first have left, the cluster is still found. Nothing is
-    /// forgotten, for one that is no member today may be one tomorrow.
-    fn learn<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
-        for address in addresses.filter(|a| !a.is_empty()) {
-            if self.addresses.len() < ADDRESSES_MAX && !self.addresses.iter().any(|known| known == address) {
-                self.addresses.push(address.to_owned());
-            }
-        }
-    }
+/// How a call ended that was not answered.
+enum Failed {
+    /// Its session has expired; an earlier attempt may have been done before, or certainly none was.
+    SessionExpired { maybe_done: bool, error: ClientError },
+    /// As its caller shall hear it.
+    For(ClientError),
 }
 
 impl Client {
@@ -128,22 +132,16 @@ impl Client {
     /// # Errors
     /// The list is empty.
     pub fn new(addresses: impl IntoIterator<Item = String>) -> Result<Client, ClientError> {
-        let addresses: Vec<String> = addresses.into_iter().collect();
-        if addresses.is_empty() {
-            return Err(ClientError::Unreachable("no address was given".into()));
-        }
-        let routes = Routes { addresses, channels: BTreeMap::new(), leader: None, turn: 0 };
-        Ok(Client { routes: Mutex::new(routes) })
+        Ok(Client { routes: Routes::new(addresses.into_iter().collect())?, sessions: Sessions::default() })
     }
 
     /// Submits one job.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn submit(&self, mut job: wire::NewJob, within: Duration) -> Result<wire::Submitted, ClientError> {
-        give_key(&mut job);
-        let request = wire::SubmitRequest { job: Some(job) };
-        let reply = self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.submit(r).await }).await?;
+    pub async fn submit(&self, job: wire::NewJob, within: Duration) -> Result<wire::Submitted, ClientError> {
+        let request = wire::SubmitRequest { job: Some(job), session: None };
+        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.submit(r).await }).await?;
         reply.job.ok_or_else(|| ClientError::Unknown("the node answered without a job".into()))
     }
 
@@ -153,12 +151,11 @@ impl Client {
     /// See [`ClientError`].
     pub async fn submit_bulk(
         &self,
-        mut jobs: Vec<wire::NewJob>,
+        jobs: Vec<wire::NewJob>,
         within: Duration,
     ) -> Result<Vec<wire::Submitted>, ClientError> {
-        jobs.iter_mut().for_each(give_key);
-        let request = wire::SubmitBulkRequest { jobs };
-        let reply = self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.submit_bulk(r).await }).await?;
+        let request = wire::SubmitBulkRequest { jobs, session: None };
+        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.submit_bulk(r).await }).await?;
         Ok(reply.jobs)
     }
 
@@ -168,7 +165,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn claim(&self, request: wire::ClaimRequest) -> Result<wire::ClaimReply, ClientError> {
         let attempt = Duration::from_millis(request.wait_ms).min(CLAIM_WAIT_MAX) + ATTEMPT_MAX;
-        self.call(attempt, attempt, &request, |mut c, r| async move { c.claim(r).await }).await
+        self.once(attempt, attempt, request, |mut c, r| async move { c.claim(r).await }).await
     }
 
     /// Renews leases.
@@ -180,7 +177,7 @@ impl Client {
         request: wire::HeartbeatLeasesRequest,
         within: Duration,
     ) -> Result<wire::HeartbeatLeasesReply, ClientError> {
-        self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.heartbeat(r).await }).await
+        self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.heartbeat(r).await }).await
     }
 
     /// Completes a job.
@@ -195,8 +192,8 @@ impl Client {
         within: Duration,
     ) -> Result<wire::Settled, ClientError> {
         let lease = Some(wire::LeaseRef { job: job.0, token: token.0 });
-        let request = wire::AckRequest { acks: vec![wire::Ack { lease, result }] };
-        let reply = self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.ack(r).await }).await?;
+        let request = wire::AckRequest { acks: vec![wire::Ack { lease, result }], session: None };
+        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.ack(r).await }).await?;
         first(reply)
     }
 
@@ -205,8 +202,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; a stale lease is part of the answer.
     pub async fn fail(&self, failure: wire::Failure, within: Duration) -> Result<wire::Settled, ClientError> {
-        let request = wire::FailRequest { failures: vec![failure] };
-        let reply = self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.fail(r).await }).await?;
+        let request = wire::FailRequest { failures: vec![failure], session: None };
+        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.fail(r).await }).await?;
         first(reply)
     }
 
@@ -215,8 +212,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn cancel(&self, id: JobId, within: Duration) -> Result<wire::CancelReply, ClientError> {
-        let request = wire::CancelRequest { id: id.0 };
-        self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.cancel(r).await }).await
+        let request = wire::CancelRequest { id: id.0, session: None };
+        self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.cancel(r).await }).await
     }
 
     /// One job, read where at least `min_index` is applied.
@@ -225,7 +222,8 @@ impl Client {
     /// See [`ClientError`].
     pub async fn get(&self, id: JobId, min_index: u64, within: Duration) -> Result<wire::GetReply, ClientError> {
         let request = wire::GetRequest { id: id.0, min_index };
-        self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.get(r).await }).await
+        let rpc = |mut c: JobsClient<Channel>, r| async move { c.get(r).await };
+        Ok(self.call(Patience::from_now(within), ATTEMPT_MAX, &request, &rpc).await?)
     }
 
     /// Jobs, newest first.
@@ -233,28 +231,78 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn list(&self, request: wire::ListRequest, within: Duration) -> Result<wire::ListReply, ClientError> {
-        self.call(within, ATTEMPT_MAX, &request, |mut c, r| async move { c.list(r).await }).await
+        let rpc = |mut c: JobsClient<Channel>, r| async move { c.list(r).await };
+        Ok(self.call(Patience::from_now(within), ATTEMPT_MAX, &request, &rpc).await?)
+    }
+
+    /// Has `request` done once: all attempts are the same call of one session.
+    async fn once<Req, Rep, Rpc, Fut>(
+        &self,
+        within: Duration,
+        attempt_max: Duration,
+        mut request: Req,
+        rpc: Rpc,
+    ) -> Result<Rep, ClientError>
+    where
+        Req: Once,
+        Rpc: Fn(JobsClient<Channel>, Request<Req>) -> Fut,
+        Fut: Future<Output = Result<Response<Rep>, Status>>,
+    {
+        let patience = Patience::from_now(within);
+        loop {
+            let session = match self.sessions.take() {
+                Some(session) => session,
+                None => self.open_session(patience).await?,
+            };
+            *request.session() = Some(session.call());
+            match self.call(patience, attempt_max, &request, &rpc).await {
+                Ok(reply) => return Ok(reply),
+                Err(Failed::SessionExpired { maybe_done, error }) => {
+                    let fresh = session.expired();
+                    if fresh && !maybe_done {
+                        tokio::time::sleep(PAUSE.min(patience.left())).await;
+                    }
+                    if maybe_done || patience.left().is_zero() {
+                        return Err(error);
+                    }
+                }
+                Err(Failed::For(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Opens a session. However that fails, the call it is for was not sent.
+    async fn open_session(&self, patience: Patience) -> Result<InUse<'_>, ClientError> {
+        let rpc = |mut c: JobsClient<Channel>, r| async move { c.open_session(r).await };
+        match self.call(patience, ATTEMPT_MAX, &wire::OpenSessionRequest {}, &rpc).await {
+            Ok(reply) => Ok(self.sessions.opened(reply.session)),
+            Err(Failed::For(ClientError::Unknown(words))) => Err(ClientError::Unreachable(words)),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     /// Sends `request` until a node decides it or the time is up.
     async fn call<Req, Rep, Rpc, Fut>(
         &self,
-        within: Duration,
+        patience: Patience,
         attempt_max: Duration,
         request: &Req,
-        rpc: Rpc,
-    ) -> Result<Rep, ClientError>
+        rpc: &Rpc,
+    ) -> Result<Rep, Failed>
     where
         Req: Clone,
         Rpc: Fn(JobsClient<Channel>, Request<Req>) -> Fut,
         Fut: Future<Output = Result<Response<Rep>, Status>>,
     {
-        let start = Instant::now();
         let mut maybe_done = false;
         let mut no_room = None;
         let mut last = String::from("no time was given");
-        while let Some(left) = within.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-            let (address, channel) = self.route()?;
+        loop {
+            let left = patience.left();
+            if left.is_zero() {
+                break;
+            }
+            let (address, channel) = self.routes.next().map_err(Failed::For)?;
             let client = JobsClient::new(channel)
                 .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
@@ -263,16 +311,23 @@ impl Client {
             attempt_request.set_timeout(attempt);
             let status = match tokio::time::timeout(attempt, rpc(client, attempt_request)).await {
                 Ok(Ok(reply)) => {
-                    self.routes.lock().expect("no holder panics").leader = Some(address);
+                    self.routes.leads(address);
                     return Ok(reply.into_inner());
                 }
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis())),
             };
             last = format!("{address}: {}", words(&status));
+            if let Some(word) = status.metadata().get(SESSION_HEADER) {
+                let error = if maybe_done { ClientError::Unknown(last) } else { refused(&status) };
+                return Err(match word.to_str() {
+                    Ok(SESSION_EXPIRED) => Failed::SessionExpired { maybe_done, error },
+                    Ok(_) | Err(_) => Failed::For(error),
+                });
+            }
             let pause = match status.code() {
                 // Not the leader, or no longer: certainly not done here.
-                Code::FailedPrecondition | Code::Aborted if self.follow(&address, &status) => continue,
+                Code::FailedPrecondition | Code::Aborted if self.routes.follow(&address, &status) => continue,
                 Code::FailedPrecondition | Code::Aborted => PAUSE,
                 // Certainly not done this time; an earlier attempt may have been.
                 Code::ResourceExhausted => {
@@ -280,74 +335,55 @@ impl Client {
                     PAUSE_FULL
                 }
                 Code::Unavailable if never_sent(&status) => {
-                    self.leave(&address);
+                    self.routes.leave(&address);
                     PAUSE
                 }
                 Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal => {
                     maybe_done = true;
-                    self.leave(&address);
+                    self.routes.leave(&address);
                     PAUSE
                 }
-                code => return Err(ClientError::Refused { code, message: status.message().to_owned() }),
+                Code::Ok
+                | Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::OutOfRange
+                | Code::Unimplemented
+                | Code::DataLoss
+                | Code::Unauthenticated => return Err(Failed::For(refused(&status))),
             };
-            tokio::time::sleep(pause.min(within.saturating_sub(start.elapsed()))).await;
+            tokio::time::sleep(pause.min(patience.left())).await;
         }
-        let last = format!("gave up after {} ms; last answer from {last}", within.as_millis());
-        Err(match no_room {
+        let last = format!("gave up after {} ms; last answer from {last}", patience.within.as_millis());
+        Err(Failed::For(match no_room {
             _ if maybe_done => ClientError::Unknown(last),
             Some(message) => ClientError::Refused { code: Code::ResourceExhausted, message },
             None => ClientError::Unreachable(last),
-        })
-    }
-
-    /// Where to send now: the leader as last known, else the next node in turn.
-    fn route(&self) -> Result<(String, Channel), ClientError> {
-        let mut routes = self.routes.lock().expect("no holder panics");
-        let address = match &routes.leader {
-            Some(leader) => leader.clone(),
-            None => routes.addresses[routes.turn % routes.addresses.len()].clone(),
-        };
-        if let Some(open) = routes.channels.get(&address) {
-            return Ok((address, open.clone()));
-        }
-        let opened = channel(&address)?;
-        routes.channels.insert(address.clone(), opened.clone());
-        Ok((address, opened))
-    }
-
-    /// A node said that it is not the leader. True if it named another that is worth asking at once.
-    fn follow(&self, asked: &str, status: &Status) -> bool {
-        let named = status.metadata().get(LEADER_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let members = status.metadata().get(MEMBERS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let mut routes = self.routes.lock().expect("no holder panics");
-        routes.learn(members.split(',').chain(named.as_deref()));
-        match named {
-            Some(leader) if leader != asked => {
-                routes.leader = Some(leader);
-                true
-            }
-            Some(_) | None => {
-                routes.leader = None;
-                routes.turn += 1;
-                false
-            }
-        }
-    }
-
-    /// A node did not answer: ask another next time.
-    fn leave(&self, asked: &str) {
-        let mut routes = self.routes.lock().expect("no holder panics");
-        if routes.leader.as_deref() == Some(asked) {
-            routes.leader = None;
-        }
-        routes.turn += 1;
+        }))
     }
 }
 
-fn give_key(job: &mut wire::NewJob) {
-    if job.idempotency_key.is_empty() {
-        job.idempotency_key = format!("auto-{}", uuid::Uuid::new_v4().simple());
+impl Patience {
+    fn from_now(within: Duration) -> Patience {
+        Patience { start: Instant::now(), within }
     }
+
+    fn left(self) -> Duration {
+        self.within.saturating_sub(self.start.elapsed())
+    }
+}
+
+impl From<Failed> for ClientError {
+    fn from(failed: Failed) -> ClientError {
+        match failed {
+            Failed::SessionExpired { maybe_done: _, error } | Failed::For(error) => error,
+        }
+    }
+}
+
+fn refused(status: &Status) -> ClientError {
+    ClientError::Refused { code: status.code(), message: status.message().to_owned() }
 }
 
 fn first(reply: wire::SettleReply) -> Result<wire::Settled, ClientError> {

@@ -4,13 +4,13 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use raftdeck_shared::{
-    client::{Client, ClientError, MEMBERS_HEADER},
+    client::{Client, ClientError, MEMBERS_HEADER, SESSION_EXPIRED, SESSION_HEADER},
     ids::JobId,
     wire::{self, JobState, jobs_server},
 };
@@ -30,12 +30,18 @@ enum Answer {
     Silence,
     /// It does not lead, knows nobody who does, and names these members.
     Members(&'static str),
+    Expired,
 }
 
 /// Answers each attempt by the next of its list, and every one after the last as the last.
 struct Told {
     answers: Mutex<VecDeque<Answer>>,
     attempts: AtomicUsize,
+    /// No session can be opened, as far as anybody knows.
+    closed: AtomicBool,
+    /// Sessions that were opened, and the calls in them that came: session and number.
+    opened: AtomicUsize,
+    calls: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Told {
@@ -45,8 +51,13 @@ impl Told {
     }
 
     async fn serve(answers: impl IntoIterator<Item = Answer>) -> (Arc<Told>, String) {
-        let told = Told { answers: Mutex::new(answers.into_iter().collect()), attempts: AtomicUsize::new(0) };
-        let told = Arc::new(told);
+        let told = Arc::new(Told {
+            answers: Mutex::new(answers.into_iter().collect()),
+            attempts: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            opened: AtomicUsize::new(0),
+            calls: Mutex::new(Vec::new()),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let service = jobs_server::JobsServer::from_arc(Arc::clone(&told));
@@ -57,11 +68,28 @@ impl Told {
     fn attempts(&self) -> usize {
         self.attempts.load(Ordering::Relaxed)
     }
+
+    fn calls(&self) -> Vec<(u64, u64)> {
+        self.calls.lock().unwrap().clone()
+    }
 }
 
 #[tonic::async_trait]
 impl jobs_server::Jobs for Told {
-    async fn cancel(&self, _: Request<wire::CancelRequest>) -> Result<Response<wire::CancelReply>, Status> {
+    async fn open_session(
+        &self,
+        _: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Status::unknown("no majority has it"));
+        }
+        let session = self.opened.fetch_add(1, Ordering::Relaxed) as u64 + 1;
+        Ok(Response::new(wire::OpenSessionReply { session, idle_ms_max: 1000 }))
+    }
+
+    async fn cancel(&self, request: Request<wire::CancelRequest>) -> Result<Response<wire::CancelReply>, Status> {
+        let call = request.into_inner().session.expect("every call is one of a session");
+        self.calls.lock().unwrap().push((call.id, call.seq));
         self.attempts.fetch_add(1, Ordering::Relaxed);
         let answer = {
             let mut answers = self.answers.lock().unwrap();
@@ -75,6 +103,11 @@ impl jobs_server::Jobs for Told {
                 let mut headers = MetadataMap::new();
                 headers.insert(MEMBERS_HEADER, MetadataValue::from_static(addresses));
                 Err(Status::with_metadata(Code::FailedPrecondition, "as told", headers))
+            }
+            Answer::Expired => {
+                let mut status = Status::failed_precondition("session 1 has expired");
+                status.metadata_mut().insert(SESSION_HEADER, SESSION_EXPIRED.parse().unwrap());
+                Err(status)
             }
         }
     }
@@ -183,4 +216,70 @@ async fn a_member_that_joined_later_is_found_although_nobody_names_a_leader() {
     let (_first, client) = Told::client([Answer::Members(named)]).await;
     assert_eq!(outcome(&client, LONG).await.unwrap(), 7);
     assert_eq!(later.attempts(), 1);
+}
+
+#[tokio::test]
+async fn all_attempts_are_one_call_and_the_next_call_has_the_next_number() {
+    let lost = Answer::Error(Code::Unknown);
+    let (told, client) = Told::client([lost, Answer::Error(Code::Aborted), Answer::Ok]).await;
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls(), [(1, 1); 3]);
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls()[3..], [(1, 2)]);
+}
+
+#[tokio::test]
+async fn a_session_has_one_call_at_a_time_also_one_whose_caller_left() {
+    let (told, client) = Told::client([Answer::Silence, Answer::Ok, Answer::Ok, Answer::Expired, Answer::Ok]).await;
+    let mut silent = Box::pin(outcome(&client, LONG));
+    while told.attempts() == 0 {
+        tokio::select! {
+            _ = &mut silent => panic!("it has no answer"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls(), [(1, 1), (2, 1)]);
+    drop(silent);
+    // The one used last comes first.
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls()[2..], [(1, 2)]);
+    // It has expired: so has the other, which was idle for longer, and is not even tried.
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls()[3..], [(1, 3), (3, 1)]);
+}
+
+#[tokio::test]
+async fn a_call_of_an_expired_session_goes_on_in_another_if_it_was_certainly_not_done() {
+    let (told, client) = Told::client([Answer::Ok, Answer::Error(Code::Aborted), Answer::Expired, Answer::Ok]).await;
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(outcome(&client, LONG).await.unwrap(), 7);
+    assert_eq!(told.calls(), [(1, 1), (1, 2), (1, 2), (2, 1)]);
+}
+
+#[tokio::test]
+async fn a_call_of_an_expired_session_is_unknown_if_it_may_have_been_done() {
+    let (told, client) = Told::client([Answer::Error(Code::Unavailable), Answer::Expired, Answer::Ok]).await;
+    let error = outcome(&client, LONG).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unknown(_)), "{error:?}");
+    assert!(error.to_string().ends_with("session 1 has expired"), "{error}");
+    assert_eq!(told.calls(), [(1, 1), (1, 1)], "and is not sent again");
+    outcome(&client, LONG).await.unwrap();
+    assert_eq!(told.calls()[2..], [(2, 1)], "the next call is in another");
+}
+
+#[tokio::test]
+async fn sessions_that_expire_at_once_are_not_opened_without_end() {
+    let (told, client) = Told::client([Answer::Expired]).await;
+    outcome(&client, SHORT).await.unwrap_err();
+    assert!(told.attempts() <= 12, "with a pause between them: {}", told.attempts());
+}
+
+#[tokio::test]
+async fn a_call_that_has_no_session_was_certainly_not_done() {
+    let (told, client) = Told::client([Answer::Ok]).await;
+    told.closed.store(true, Ordering::Relaxed);
+    let error = outcome(&client, SHORT).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(_)), "{error:?}");
+    assert_eq!(told.attempts(), 0);
 }

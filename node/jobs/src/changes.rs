@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, JobId, JobState, KeyEntry, QueueCounts, Recent};
+use crate::{DecodeError, Job, JobId, JobState, KeyEntry, QueueCounts, Recent, SessionEntry, SessionId};
 
 /// What changed since the last look: everything at most once, with its newest value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct Changes {
     pub keys_set: Vec<(String, KeyEntry)>,
     /// Rows to delete, by key. A key may never have been written.
     pub keys_removed: Vec<String>,
+    /// Rows to insert or replace, by session.
+    pub sessions_set: Vec<(SessionId, SessionEntry)>,
+    /// Rows to delete, by session. A session may never have been written.
+    pub sessions_removed: Vec<SessionId>,
     /// Rows to insert, by `finish_seq`.
     pub recent: Vec<Recent>,
     /// Rows of [`Recent`] with a smaller `finish_seq` are not needed any more.
@@ -59,6 +63,8 @@ pub struct Restored {
     pub queues: Vec<(String, QueueCounts)>,
     /// All keys.
     pub keys: Vec<(String, KeyEntry)>,
+    /// All sessions.
+    pub sessions: Vec<(SessionId, SessionEntry)>,
     /// The last finished jobs, in any order; older ones than needed do no harm.
     pub recent: Vec<Recent>,
 }
@@ -109,6 +115,14 @@ pub enum RestoreError {
         needed: usize,
         /// How many there are.
         found: usize,
+    },
+    /// What a session was answered cannot be read.
+    #[error("the answer kept for session {session}: {error}")]
+    Session {
+        /// The session.
+        session: SessionId,
+        /// What is wrong with the answer.
+        error: DecodeError,
     },
     /// Something else was altered.
     #[error("state hash is {found:016x}, the tables were written at {written:016x}")]

@@ -6,7 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The version written by this release.
+/// The version of everything but commands, which have versions of their own.
 const FORMAT_VERSION: u8 = 1;
 
 /// Why bytes are not what they should be.
@@ -16,10 +16,12 @@ pub enum DecodeError {
     #[error("nothing to decode: 0 bytes")]
     Empty,
     /// Written by another release.
-    #[error("format version {found} is unknown, this release reads version {FORMAT_VERSION}")]
+    #[error("format version {found} is unknown, this release reads versions up to {known}")]
     UnknownVersion {
         /// The version found.
         found: u8,
+        /// The newest this release knows.
+        known: u8,
     },
     /// Not an encoding of the value.
     #[error("malformed: {0}")]
@@ -36,16 +38,28 @@ pub enum DecodeError {
 }
 
 pub(crate) fn encode(value: &impl Serialize, size_hint_bytes: usize) -> Vec<u8> {
+    encode_as(FORMAT_VERSION, value, size_hint_bytes)
+}
+
+pub(crate) fn encode_as(version: u8, value: &impl Serialize, size_hint_bytes: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size_hint_bytes);
-    bytes.push(FORMAT_VERSION);
+    bytes.push(version);
     postcard::to_extend(value, bytes).expect("plain values always have an encoding")
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (&version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
-    if version != FORMAT_VERSION {
-        return Err(DecodeError::UnknownVersion { found: version });
+    match version(bytes)? {
+        (FORMAT_VERSION, body) => decode_body(body),
+        (found, _) => Err(DecodeError::UnknownVersion { found, known: FORMAT_VERSION }),
     }
+}
+
+/// The version, and what is encoded in it.
+pub(crate) fn version(bytes: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+    bytes.split_first().map(|(&version, body)| (version, body)).ok_or(DecodeError::Empty)
+}
+
+pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(body).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing(rest.len())) }
 }

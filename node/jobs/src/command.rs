@@ -1,20 +1,28 @@
 //! What goes into the log.
 //!
-//! A command is an operation and the time at which the leader put it into the log. Nothing else reaches the machine, so
-//! this file is the whole list of what can happen to a job.
+//! A command is an operation, the time at which the leader put it into the log, and the call of a session that it is, if
+//! it is one. Nothing else reaches the machine, so this file is the whole list of what can happen to a job.
+//!
+//! Format: version 1 is stamp and operation, version 2 is that and the call. A command outside of a session is written as
+//! version 1: so every log of an earlier release can be read, and as long as nobody uses sessions it can read ours.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, JobId, LeaseToken, codec};
+use crate::{DecodeError, JobId, LeaseToken, SessionCall, codec};
+
+const ALONE: u8 = 1;
+const IN_SESSION: u8 = 2;
 
 /// One log entry for the job machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The leader's time, unix milliseconds. The machine's time is the greatest stamp it has seen.
     pub stamp_ms: u64,
     /// What to do.
     pub op: Op,
+    /// Which call of a session this is: then it is done once, however often it stands in the log.
+    pub session: Option<SessionCall>,
 }
 
 /// What can be done. New operations are added at the end: the place of an operation is its number in the log.
@@ -62,6 +70,8 @@ pub enum Op {
     },
     /// Time passed: due jobs become available, leases expire.
     Tick,
+    /// A client wants a session to make its calls in.
+    OpenSession,
 }
 
 /// A job under the token of a claim.
@@ -157,11 +167,25 @@ impl Default for NewJob {
 impl Command {
     /// As bytes for the log.
     pub fn encode(&self) -> Bytes {
-        codec::encode(self, 64).into()
+        match &self.session {
+            None => codec::encode_as(ALONE, &(self.stamp_ms, &self.op), 64).into(),
+            Some(call) => codec::encode_as(IN_SESSION, &(self.stamp_ms, &self.op, call), 64).into(),
+        }
     }
 
     /// Back from the log.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
-        codec::decode(bytes)
+        let (version, body) = codec::version(bytes)?;
+        match version {
+            ALONE => {
+                let (stamp_ms, op) = codec::decode_body(body)?;
+                Ok(Self { stamp_ms, op, session: None })
+            }
+            IN_SESSION => {
+                let (stamp_ms, op, call) = codec::decode_body(body)?;
+                Ok(Self { stamp_ms, op, session: Some(call) })
+            }
+            found => Err(DecodeError::UnknownVersion { found, known: IN_SESSION }),
+        }
     }
 }

@@ -28,6 +28,8 @@
 //! - Only a tick acts on the passing of time: a late ack that reached the log before the tick that would have expired its
 //!   lease is accepted.
 //! - A bulk is atomic.
+//! - A call of a session takes effect once, however often it stands in the log; what is forgotten is refused, never done
+//!   again (`sessions.rs`).
 //! - `apply` accepts whatever the log holds: limits on requests are checked before an entry is proposed
 //!   ([`Op::validate`]), for a limit that moved between two releases must not make two replicas disagree.
 //!
@@ -51,6 +53,7 @@ mod ready;
 mod recent;
 mod reply;
 mod retry;
+mod sessions;
 mod transition;
 
 #[cfg(test)]
@@ -60,7 +63,7 @@ pub use changes::{Changes, Meta, RestoreError, Restored};
 pub use codec::DecodeError;
 pub use command::{Ack, Backoff, Command, Failure, Lease, NewJob, Op};
 pub use counts::QueueCounts;
-pub use ids::{JobId, LeaseToken};
+pub use ids::{JobId, LeaseToken, SessionId};
 pub use job::{
     ActiveLease, DiscardReason, HistoryEvent, HistoryKind, Job, JobState, Outcome, Settlement, UnknownState,
 };
@@ -71,3 +74,4 @@ pub use recent::Recent;
 pub use reply::{
     CancelOutcome, CancelRefusal, ClaimedJob, LeaseRefusal, Renewed, Reply, Settled, Standing, SubmitRefusal, Submitted,
 };
+pub use sessions::{LastCall, SessionCall, SessionEntry, SessionRefusal};

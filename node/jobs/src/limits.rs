@@ -49,6 +49,13 @@ pub const RETRY_MS_MAX: u64 = 30 * DAY_MS;
 pub const KEYS_MAX: usize = 250_000;
 /// How long an idempotency key is kept.
 pub const KEY_TTL_MS: u64 = DAY_MS;
+/// Sessions kept; beyond them the one that has been idle for longest is forgotten.
+pub const SESSIONS_MAX: usize = 100_000;
+/// How long a session may be idle.
+pub const SESSION_TTL_MS: u64 = 60 * 60 * 1000;
+/// Most bytes of answers that sessions keep; beyond them the session that has been idle for longest is forgotten. An
+/// answer is at most some 40 KB, that to a batch of 1000 leases, and mostly 20 bytes.
+pub const SESSION_BYTES_MAX: usize = 64 << 20;
 /// Finished jobs whose last answer is kept for a repeated ack or fail.
 pub const RECENT_MAX: usize = 10_000;
 /// Events kept in the history of a job; beyond them the oldest is dropped and counted.
@@ -79,6 +86,9 @@ pub struct Invalid {
 pub(crate) struct Bounds {
     pub(crate) keys_max: usize,
     pub(crate) key_ttl_ms: u64,
+    pub(crate) sessions_max: usize,
+    pub(crate) session_ttl_ms: u64,
+    pub(crate) session_bytes_max: usize,
     pub(crate) recent_max: usize,
     pub(crate) claim_bytes_max: usize,
     pub(crate) tick_moves_max: u32,
@@ -88,6 +98,9 @@ impl Bounds {
     pub(crate) const STANDARD: Self = Self {
         keys_max: KEYS_MAX,
         key_ttl_ms: KEY_TTL_MS,
+        sessions_max: SESSIONS_MAX,
+        session_ttl_ms: SESSION_TTL_MS,
+        session_bytes_max: SESSION_BYTES_MAX,
         recent_max: RECENT_MAX,
         claim_bytes_max: CLAIM_BYTES_MAX,
         tick_moves_max: TICK_MOVES_MAX,
@@ -123,7 +136,7 @@ impl Op {
                 at_most("batch of failures", failures.len(), LEASES_MAX, " failures")?;
                 failures.iter().try_for_each(Failure::validate)
             }
-            Self::Cancel { job: _ } | Self::Tick => Ok(()),
+            Self::Cancel { job: _ } | Self::Tick | Self::OpenSession => Ok(()),
         }
     }
 }

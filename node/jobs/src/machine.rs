@@ -8,10 +8,11 @@
 //! # Laws
 //!
 //! - A live job is in the claim order exactly if it is available, and in the time index exactly if it has a due time.
-//! - The state hash follows from the jobs, live and finished, the keys, and the machine's own numbers; not from the order
+//! - The state hash follows from the jobs, live and finished, the keys, the sessions, and the machine's own numbers; not from the order
 //!   in which anything happened to be written or let go.
 
 mod claim;
+mod session;
 mod settle;
 mod submit;
 mod tables;
@@ -23,7 +24,7 @@ use std::{
 
 use crate::{
     Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec, counts::Counts, due::Due, keys::Keys,
-    limits::Bounds, ready::Ready, recent::Recents, transition::At,
+    limits::Bounds, ready::Ready, recent::Recents, sessions::Sessions, transition::At,
 };
 
 /// The job state machine. See the crate's head for its laws.
@@ -48,6 +49,7 @@ pub struct Machine {
     due: Due,
     counts: Counts,
     keys: Keys,
+    sessions: Sessions,
     recents: Recents,
     /// Jobs that changed since the last look.
     changed: BTreeSet<JobId>,
@@ -88,6 +90,7 @@ impl Machine {
             due: Due::default(),
             counts: Counts::default(),
             keys: Keys::default(),
+            sessions: Sessions::default(),
             recents: Recents::default(),
             changed: BTreeSet::new(),
         }
@@ -98,7 +101,14 @@ impl Machine {
         self.advance(index);
         self.now_ms = self.now_ms.max(command.stamp_ms);
         let at = At { index, now_ms: self.now_ms };
-        match &command.op {
+        match command.session {
+            None => self.execute(&command.op, at),
+            Some(call) => self.execute_once(call, &command.op, at),
+        }
+    }
+
+    fn execute(&mut self, op: &Op, at: At) -> Reply {
+        match op {
             Op::Submit { jobs } => Reply::Submitted(self.submit(jobs, at)),
             Op::Claim { worker, queues, handlers, max_jobs, lease_ms } => {
                 let ids = self.choose(queues, handlers, *max_jobs);
@@ -111,6 +121,7 @@ impl Machine {
             Op::Fail { failures } => Reply::Failed(failures.iter().map(|failure| self.fail(failure, at)).collect()),
             Op::Cancel { job } => Reply::Cancelled(self.cancel(*job, at)),
             Op::Tick => Reply::Ticked { moved: self.tick(at) },
+            Op::OpenSession => Reply::SessionOpened { session: self.open_session(at) },
         }
     }
 
@@ -202,7 +213,9 @@ impl Machine {
     /// A hash of everything that replicas must agree on. Costs nothing to ask for: it is kept as jobs change.
     pub fn state_hash(&self) -> u64 {
         let jobs_digest = self.live_digest.wrapping_add(self.finished_digest);
-        codec::digest(&(jobs_digest, self.keys.digest(), self.next_id, self.now_ms, self.finish_seq))
+        // One sum for both tables of what was answered: without sessions the hash is what it was before there were any.
+        let answered_digest = self.keys.digest().wrapping_add(self.sessions.digest());
+        codec::digest(&(jobs_digest, answered_digest, self.next_id, self.now_ms, self.finish_seq))
     }
 
     /// The earliest time at which a tick would change something. May be in the past.

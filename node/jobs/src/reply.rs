@@ -2,11 +2,14 @@
 //! replica, and reads as one line of words.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobState, LeaseToken};
+use crate::{JobId, JobState, LeaseToken, SessionId, SessionRefusal};
 
-/// The answer to a command; the variant follows from the operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The answer to a command; the variant follows from the operation, and from what its session knows of the call.
+///
+/// Sessions keep answers in the tables: new variants are added at the end, here and in what is below.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// To a submit: one for each job, in their order.
     Submitted(Result<Vec<Submitted>, SubmitRefusal>),
@@ -25,10 +28,24 @@ pub enum Reply {
         /// How often a job moved.
         moved: u32,
     },
+    /// To a client that wanted a session.
+    SessionOpened {
+        /// Its name.
+        session: SessionId,
+    },
+    /// To a call of a session that was answered before: the same answer again. Nothing was done.
+    Repeated {
+        /// The log index of the call that was done.
+        index: u64,
+        /// What it was answered.
+        reply: Box<Reply>,
+    },
+    /// To a call of a session that is not as it should be. Nothing was done.
+    SessionRefused(SessionRefusal),
 }
 
 /// A job that is in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submitted {
     /// Its name.
     pub id: JobId,
@@ -41,7 +58,7 @@ pub struct Submitted {
 }
 
 /// Why no job of a submit was taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SubmitRefusal {
     /// The key has been used for something else.
     #[error("idempotency key {key:?} was used for job {job} with another request")]
@@ -54,7 +71,7 @@ pub enum SubmitRefusal {
 }
 
 /// A job as a worker gets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedJob {
     /// Its name.
     pub id: JobId,
@@ -77,7 +94,7 @@ pub struct ClaimedJob {
 }
 
 /// A lease that goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewed {
     /// Its new end.
     pub deadline_ms: u64,
@@ -86,7 +103,7 @@ pub struct Renewed {
 }
 
 /// An attempt that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// What the job became by it.
     pub state: JobState,
@@ -95,7 +112,7 @@ pub struct Settled {
 }
 
 /// Why a heartbeat, ack or fail was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum LeaseRefusal {
     /// The lease shown is not the one that holds.
     #[error("stale lease: job {job} {standing}{}", .standing.not(*.token))]
@@ -116,7 +133,7 @@ pub enum LeaseRefusal {
 }
 
 /// How a job stands towards somebody with a stale lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// Somebody holds it.
     Leased(LeaseToken),
@@ -149,7 +166,7 @@ impl std::fmt::Display for Standing {
 }
 
 /// What a cancel did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CancelOutcome {
     /// The job was waiting and will not run.
     Cancelled,
@@ -163,7 +180,7 @@ pub enum CancelOutcome {
 }
 
 /// Why nothing could be cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CancelRefusal {
     /// No such job was ever submitted.
     #[error("there is no job {job}")]

@@ -95,7 +95,8 @@ impl Membership {
     }
 
     /// Whether a majority, in a joint membership of each set, is of a kind.
-    pub(crate) fn majority_of(&self, kind: impl Fn(NodeId) -> bool) -> bool {
+    #[must_use]
+    pub fn majority_of(&self, kind: impl Fn(NodeId) -> bool) -> bool {
         let yes = |set: &BTreeSet<NodeId>| set.iter().filter(|n| kind(**n)).count() >= quorum::majority(set.len());
         yes(&self.voters) && (!self.is_joint() || yes(&self.outgoing))
     }

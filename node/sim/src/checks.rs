@@ -1,120 +1,33 @@
-//! What must hold after every event, checked by an onlooker who sees all nodes at once.
+//! What must hold after every event, checked by an onlooker who sees all nodes at once and remembers everything.
+//!
+//! What it remembers is cheap to compare: for every entry that was ever in a log, a hash of the whole log up to it. So log
+//! matching is one comparison an entry, not one a pair of nodes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
-use raftdeck_jobs::JobId;
-use raftdeck_node::replica::Replica;
-use raftdeck_raft::{Body, Entry, Envelope, Index, NodeId, Term, majority};
-use thiserror::Error;
+use raftdeck_node::replica::{Replica, Ticket};
+use raftdeck_raft::{
+    Body, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId, Term,
+};
 
-use crate::disk::Disk;
-
-/// A law that was broken, with the evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Violation {
-    /// Paper, figure 3: election safety.
-    #[error("two leaders in {term}: {one} and {other}")]
-    TwoLeaders {
-        /// The term.
-        term: Term,
-        /// One.
-        one: NodeId,
-        /// The other.
-        other: NodeId,
-    },
-    /// Paper, figure 3: leader completeness.
-    #[error("{leader} leads {term} without the committed entry {index}")]
-    LeaderLacks {
-        /// The leader.
-        leader: NodeId,
-        /// Its term.
-        term: Term,
-        /// The entry.
-        index: Index,
-    },
-    /// Paper, figure 3: state machine safety.
-    #[error("{node} commits another entry at {index} than was committed there before")]
-    CommittedChanged {
-        /// The node.
-        node: NodeId,
-        /// The place.
-        index: Index,
-    },
-    /// Paper, figure 3: log matching.
-    #[error("{one} and {other} have the same term at {index}, but not the same log before it")]
-    LogsDiffer {
-        /// One.
-        one: NodeId,
-        /// The other.
-        other: NodeId,
-        /// The place.
-        index: Index,
-    },
-    /// Replicas that applied the same have the same state.
-    #[error("{node} has another state at {applied} than {first} had")]
-    StatesDiffer {
-        /// The node.
-        node: NodeId,
-        /// Who was there first.
-        first: NodeId,
-        /// The applied index.
-        applied: u64,
-    },
-    /// The term, or the commit index of one life, fell; or a node came back with a lower term than it had shown.
-    #[error("the {what} of {node} fell from {from} to {to}")]
-    Fell {
-        /// Of whom.
-        node: NodeId,
-        /// What.
-        what: &'static str,
-        /// From.
-        from: u64,
-        /// To.
-        to: u64,
-    },
-    /// Something was acknowledged that a majority does not have on disk.
-    #[error("entry {index} of {term} was acknowledged with {copies} durable copies")]
-    AcknowledgedTooEarly {
-        /// The entry.
-        index: Index,
-        /// Its term.
-        term: Term,
-        /// On so many disks.
-        copies: usize,
-    },
-    /// Something that was acknowledged is not there.
-    #[error("job {job} was acknowledged and {node} does not have it")]
-    Lost {
-        /// The job.
-        job: JobId,
-        /// Where it was looked for.
-        node: NodeId,
-    },
-    /// Healed, and yet it does not come to rest.
-    #[error("not settled {waited_ms} ms after everything was healed: {why}")]
-    NotSettled {
-        /// How long was waited.
-        waited_ms: u64,
-        /// What is missing.
-        why: String,
-    },
-    /// The disk refused what it should have taken.
-    #[error("{node}: {error}")]
-    Storage {
-        /// The node.
-        node: NodeId,
-        /// How.
-        error: String,
-    },
-}
+use crate::violation::Violation;
 
 /// What the onlooker remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     leaders: BTreeMap<Term, NodeId>,
     committed: Vec<Entry>,
+    /// For an entry, the hash of the log that ends with it.
+    chains: BTreeMap<(Index, Term), u64>,
     states: BTreeMap<u64, (NodeId, u64)>,
     seen: BTreeMap<NodeId, Seen>,
+    votes: BTreeMap<(NodeId, StorageId, Term), NodeId>,
+    /// The highest index that any client was told of, as of when a read began.
+    reads: BTreeMap<Ticket, Index>,
+    told: Index,
 }
 
 /// What was last seen of a node.
@@ -122,30 +35,52 @@ pub(crate) struct Checks {
 struct Seen {
     term: Term,
     commit: Index,
-    /// The highest term that this node has shown to a peer, in any life.
-    shown: Term,
+    /// The end of its log, while it leads.
+    led: Option<(Term, Index, Term)>,
+    /// The highest term that this directory has shown to a peer, in any life.
+    shown: (StorageId, Term),
 }
 
 impl Checks {
-    /// A node starts: what was only in memory may be less now, what it has shown may not.
+    /// A node starts: what was only in memory may be less now, what it has shown may not, unless its disk was replaced.
     pub(crate) fn started(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
         let seen = self.seen.entry(node).or_default();
-        let (shown, term) = (seen.shown, replica.raft().term());
-        *seen = Seen { term, commit: Index(0), shown };
+        let (storage, term) = (replica.raft().storage(), replica.raft().term());
+        let shown = if seen.shown.0 == storage { seen.shown.1 } else { Term(0) };
+        *seen = Seen { term, commit: Index(0), led: None, shown: (storage, shown) };
         if shown <= term { Ok(()) } else { Err(Violation::Fell { node, what: "term", from: shown.0, to: term.0 }) }
     }
 
     /// A node sends a message. The term of a pre-vote request is one that it has not entered.
-    pub(crate) fn sent(&mut self, envelope: &Envelope) {
+    pub(crate) fn sent(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+        let (node, term) = (envelope.from, envelope.term);
         if !matches!(envelope.body, Body::RequestVote { pre: true, .. }) {
-            let seen = self.seen.entry(envelope.from).or_default();
-            seen.shown = seen.shown.max(envelope.term);
+            let seen = self.seen.entry(node).or_default();
+            seen.shown.1 = seen.shown.1.max(term);
         }
+        let voted_for = match envelope.body {
+            Body::Vote { pre: false, refused: None, .. } => envelope.to,
+            Body::RequestVote { pre: false, .. } => node,
+            Body::Vote { .. }
+            | Body::RequestVote { .. }
+            | Body::Append(_)
+            | Body::Appended { .. }
+            | Body::Rejected(_)
+            | Body::Heartbeat { .. }
+            | Body::HeartbeatReply { .. }
+            | Body::TimeoutNow
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotWanted { .. }
+            | Body::SnapshotChunk(_) => return Ok(()),
+        };
+        let one = *self.votes.entry((node, envelope.storage, term)).or_insert(voted_for);
+        if one == voted_for { Ok(()) } else { Err(Violation::VotedTwice { node, term, one, other: voted_for }) }
     }
 
     /// After every event, for the node that it happened to.
     pub(crate) fn look(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
         let raft = replica.raft();
+        let (last, last_term) = raft.log().last();
         let seen = self.seen.entry(node).or_default();
         for (what, from, to) in [("term", seen.term.0, raft.term().0), ("commit index", seen.commit.0, raft.commit().0)]
         {
@@ -153,14 +88,22 @@ impl Checks {
                 return Err(Violation::Fell { node, what, from, to });
             }
         }
+        let leads = raft.role() == RoleKind::Leader;
+        if let (true, Some((term, index, index_term))) = (leads, seen.led)
+            && term == raft.term()
+            && (last < index || raft.log().term_at(index).is_some_and(|t| t != index_term))
+        {
+            return Err(Violation::LeaderRewrote { leader: node, term, index });
+        }
         let news = seen.commit.next();
-        *seen = Seen { term: raft.term(), commit: raft.commit(), ..*seen };
+        let led = leads.then_some((raft.term(), last, last_term));
+        *seen = Seen { term: raft.term(), commit: raft.commit(), led, ..*seen };
         for entry in raft.log().range(news, raft.commit()) {
-            let place = usize::try_from(entry.index.prev().0).expect("a simulated log is short");
-            match self.committed.get(place) {
+            match self.committed.get(place(entry.index)) {
                 Some(known) if known == entry => {}
                 Some(_) => return Err(Violation::CommittedChanged { node, index: entry.index }),
-                None => self.committed.push(entry.clone()),
+                None if place(entry.index) == self.committed.len() => self.committed.push(entry.clone()),
+                None => return Err(Violation::CommittedChanged { node, index: entry.index }),
             }
         }
         let (applied, hash) = (replica.machine().applied(), replica.machine().state_hash());
@@ -168,44 +111,131 @@ impl Checks {
         if known == hash { Ok(()) } else { Err(Violation::StatesDiffer { node, first, applied }) }
     }
 
+    /// A node observed something.
+    pub(crate) fn observed(&mut self, node: NodeId, replica: &Replica, observed: &Observed) -> Result<(), Violation> {
+        match &observed.what {
+            Observation::Appended { first, last, .. } => self.appended(node, replica, *first, *last),
+            Observation::MembershipChanged { index, .. } => membership_follows(node, replica, *index),
+            Observation::Became { role: RoleKind::Leader, .. } => self.leads(node, replica, observed.term),
+            Observation::Became { .. }
+            | Observation::TermRaised { .. }
+            | Observation::LeaderFound { .. }
+            | Observation::VoteCast { .. }
+            | Observation::VoteReceived { .. }
+            | Observation::Truncated { .. }
+            | Observation::Committed { .. }
+            | Observation::Sending { .. }
+            | Observation::TransferStarted { .. }
+            | Observation::TransferEnded { .. }
+            | Observation::Compacted { .. }
+            | Observation::SnapshotInstalled { .. }
+            | Observation::Damaged { .. }
+            | Observation::Refilled { .. } => Ok(()),
+        }
+    }
+
+    /// Entries came into a log: what ends with them must be what ended with them anywhere before.
+    fn appended(&mut self, node: NodeId, replica: &Replica, first: Index, last: Index) -> Result<(), Violation> {
+        let log = replica.raft().log();
+        for entry in log.range(first, last) {
+            let (index, term) = (entry.index, entry.term);
+            let differs = Violation::LogsDiffer { node, index, term };
+            let before = match (index.prev(), log.term_at(index.prev())) {
+                (Index(0), _) => 0,
+                (prev, Some(prev_term)) => *self.chains.get(&(prev, prev_term)).ok_or(differs.clone())?,
+                (_, None) => continue, // The log begins after it by now.
+            };
+            let mut hasher = DefaultHasher::new();
+            (before, entry).hash(&mut hasher);
+            let chain = hasher.finish();
+            if *self.chains.entry((index, term)).or_insert(chain) != chain {
+                return Err(differs);
+            }
+        }
+        // Of its own: what it inherited may be committed without its knowing.
+        let own = replica.raft().term();
+        let changes = log.range(replica.raft().commit().next(), log.last().0).iter().filter(|e| e.term == own);
+        let count = changes.filter(|e| matches!(e.kind, EntryKind::Membership(_))).count();
+        let leads = replica.raft().role() == RoleKind::Leader;
+        if leads && count > 1 { Err(Violation::TwoChanges { leader: node, count }) } else { Ok(()) }
+    }
+
     /// A node became leader.
-    pub(crate) fn leads(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
-        let term = replica.raft().term();
+    fn leads(&mut self, node: NodeId, replica: &Replica, term: Term) -> Result<(), Violation> {
+        let raft = replica.raft();
         let one = *self.leaders.entry(term).or_insert(node);
         if one != node {
             return Err(Violation::TwoLeaders { term, one, other: node });
         }
-        let lacks = self.committed.iter().find(|e| replica.raft().log().get(e.index) != Some(e));
+        if raft.term() != term {
+            return Ok(()); // It lost its office in the same round.
+        }
+        if !raft.membership().counts(node, raft.storage()) {
+            return Err(Violation::LeaderWithoutVote { leader: node, term });
+        }
+        let log = raft.log();
+        let has = |e: &Entry| {
+            e.index < log.start().index
+                || log.term_at(e.index) == Some(e.term) && log.get(e.index).is_none_or(|l| l == e)
+        };
+        let lacks = self.committed.iter().find(|e| !has(e));
         lacks.map_or(Ok(()), |e| Err(Violation::LeaderLacks { leader: node, term, index: e.index }))
     }
 
-    /// A client was told that its entry is applied.
-    pub(crate) fn acknowledged<'a>(
-        &self,
+    /// A client was told that its entry is applied. `durable` are the nodes that have an entry on disk; it must be a
+    /// majority of a membership that some node goes by.
+    pub(crate) fn acknowledged(
+        &mut self,
         index: Index,
-        disks: impl Iterator<Item = &'a Disk>,
+        durable: impl Fn(Index, Term) -> BTreeSet<NodeId>,
+        memberships: &[&Membership],
     ) -> Result<(), Violation> {
-        let place = usize::try_from(index.prev().0).expect("a simulated log is short");
-        let term = self.committed.get(place).map_or(Term(0), |e| e.term);
-        let (mut all, mut copies) = (0, 0);
-        for disk in disks {
-            all += 1;
-            copies += usize::from(disk.has(index, term));
+        self.told = self.told.max(index);
+        let term = self.committed.get(place(index)).map_or(Term(0), |e| e.term);
+        let on = durable(index, term);
+        if memberships.iter().any(|m| m.majority_of(|n| on.contains(&n))) {
+            return Ok(());
         }
-        if copies >= majority(all) { Ok(()) } else { Err(Violation::AcknowledgedTooEarly { index, term, copies }) }
+        Err(Violation::AcknowledgedTooEarly { index, term, on: on.into_iter().collect() })
+    }
+
+    /// A read begins: it must see all that any client was told of before.
+    pub(crate) fn read_begins(&mut self, ticket: Ticket) {
+        self.reads.insert(ticket, self.told);
+    }
+
+    /// A read may be answered as of this index.
+    pub(crate) fn read_ends(&mut self, ticket: Ticket, index: Option<Index>) -> Result<(), Violation> {
+        let (Some(acknowledged), Some(index)) = (self.reads.remove(&ticket), index) else { return Ok(()) };
+        self.told = self.told.max(index);
+        if index >= acknowledged { Ok(()) } else { Err(Violation::StaleRead { index, acknowledged }) }
+    }
+
+    /// The highest index that was ever committed.
+    pub(crate) fn committed(&self) -> Index {
+        Index(self.committed.len() as u64)
     }
 }
 
-/// Log matching between two nodes: below the last place where their terms agree, everything does.
-pub(crate) fn logs_match(one: (NodeId, &Replica), other: (NodeId, &Replica)) -> Result<(), Violation> {
-    let (a, b) = (one.1.raft().log(), other.1.raft().log());
-    let mut index = a.last().0.min(b.last().0);
-    while index > Index(0) && a.term_at(index) != b.term_at(index) {
-        index = index.prev();
+/// The membership at an entry must share majorities with the one before it.
+fn membership_follows(node: NodeId, replica: &Replica, index: Index) -> Result<(), Violation> {
+    let log = replica.raft().log();
+    if index <= log.start().index {
+        return Ok(());
     }
-    if a.range(Index(1), index) == b.range(Index(1), index) {
-        Ok(())
-    } else {
-        Err(Violation::LogsDiffer { one: one.0, other: other.0, index })
+    let (before, now) = (log.membership_at(index.prev()), log.membership_at(index));
+    if before.voters.is_empty() {
+        return Ok(()); // It joins, and knew of nobody.
     }
+    let follows = match (before.is_joint(), now.is_joint()) {
+        (false, false) => before.voters == now.voters,
+        (false, true) => now.outgoing == before.voters,
+        (true, false) => now.voters == before.voters,
+        (true, true) => before.voters == now.voters && before.outgoing == now.outgoing,
+    };
+    if follows { Ok(()) } else { Err(Violation::MembershipLeaps { node, index }) }
+}
+
+fn place(index: Index) -> usize {
+    usize::try_from(index.prev().0).expect("a simulated log is short")
 }

@@ -1,28 +1,29 @@
 //! The cluster: events in the order of virtual time.
 //!
 //! An event is a tick, a message that arrives, or a disk that is done. [`Cluster::step`] takes the next one, lets the
-//! replica handle it, and puts what follows from it back into the queue. Faults are not events but the state of network
-//! and disks at that time. Everything that happens is appended to a list that the caller drains.
+//! replica handle it, and puts what follows from it back into the queue. Faults are not events but the state of network,
+//! disks and clocks at that time. Everything that happens is appended to a list that the caller drains.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
 };
 
-use raftdeck_jobs::{JobId, Op, Reply};
+use raftdeck_jobs::{JobId, Op, Reply, SessionCall};
 use raftdeck_node::{
     compaction::Retention,
     replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket},
+    steering::Change,
 };
-use raftdeck_raft::{
-    Config, Envelope, GroupId, Index, LogStart, Membership, NodeId, Observation, Observed, Restart, RoleKind,
-    StorageId, Write,
-};
+use raftdeck_raft::{Config, Envelope, GroupId, Index, Membership, NodeId, Observed, RoleKind, StorageId, Term, Write};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    checks::{Checks, Violation, logs_match},
+    checks::Checks,
     disk::Disk,
+    network::{Network, Traffic, Weather},
+    vfs::Drive,
+    violation::Violation,
 };
 
 const TICK_US: u64 = 10_000;
@@ -30,21 +31,6 @@ const REMEMBER_EVERY_US: u64 = 100_000;
 
 /// Where virtual time starts, unix milliseconds: any time will do.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-
-/// How messages fare.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// Time on the way, microseconds.
-    pub delay_us: RangeInclusive<u64>,
-    /// Part of the messages that is lost.
-    pub loss: f64,
-    /// Part that arrives twice.
-    pub duplicate: f64,
-}
-
-fn storage_of(node: NodeId) -> StorageId {
-    StorageId(node.0.into())
-}
 
 /// A cluster to be.
 #[derive(Clone, Debug)]
@@ -54,22 +40,47 @@ pub struct Options {
     /// Where chance starts.
     pub seed: u64,
     /// How messages fare.
-    pub network: Network,
+    pub weather: Weather,
     /// Time of a disk write, microseconds.
     pub disk_us: RangeInclusive<u64>,
     /// Entries in one append: few of them bring out what batches hide.
     pub batch_entries_max: usize,
     /// A node handles what arrives within this time in one round, microseconds: a busy one does.
     pub round_us: u64,
+    /// Whether the members are bound to their directories from the start. Else the first leader has to do it.
+    pub bound: bool,
+    /// How much of the log is kept.
+    pub retention: Retention,
 }
 
 impl Options {
     /// A calm cluster: half a millisecond on the way, a fifth on the disk.
     #[must_use]
     pub fn calm(nodes: u64, seed: u64) -> Options {
-        let network = Network { delay_us: 500..=500, loss: 0.0, duplicate: 0.0 };
-        Options { nodes, seed, network, disk_us: 200..=200, batch_entries_max: 1024, round_us: 0 }
+        Options {
+            nodes,
+            seed,
+            weather: Weather::calm(),
+            disk_us: 200..=200,
+            batch_entries_max: 1024,
+            round_us: 0,
+            bound: true,
+            retention: Retention::default(),
+        }
     }
+}
+
+/// What a client asks for beside commands.
+#[derive(Clone, Debug)]
+pub enum Steer {
+    /// Read what is true now.
+    Read,
+    /// Hand leadership over.
+    Transfer(NodeId),
+    /// Change the membership.
+    Change(Change),
+    /// Cut the log.
+    Compact,
 }
 
 /// Something that happened.
@@ -81,12 +92,16 @@ pub enum Happening {
     Jobs(NodeId, Index, String),
     /// A client got an answer; none if its node crashed.
     Answered(Ticket, Option<Result<Applied, Refused>>),
+    /// The same, for what is not a command.
+    Steered(Ticket, Option<Result<Index, Refused>>),
+    /// A node ended because its disk failed.
+    DiskFailed(NodeId, String),
 }
 
 #[derive(Clone, Debug)]
 enum Event {
     Tick(NodeId),
-    Arrive(Envelope),
+    Arrive(Box<Envelope>),
     LinkLost { at: NodeId, peer: NodeId },
     DiskDone(NodeId),
 }
@@ -103,12 +118,28 @@ struct Up {
     remembered: Index,
     remembered_at: u64,
     tickets: BTreeSet<Ticket>,
+    steering: BTreeSet<Ticket>,
+    /// What came while it stood still; none while it goes.
+    paused: Option<Vec<Input>>,
+    paused_at: u64,
+}
+
+/// A node's clock, as far as it differs from the world's.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// Length of its ticks, of the world's in percent.
+    tick_percent: u64,
+    /// Its wall clock is ahead by so much.
+    ahead_ms: i64,
 }
 
 #[derive(Debug)]
 struct Node {
     disk: Disk,
     disk_held: bool,
+    clock: Clock,
+    /// It began with the others, and not by joining them.
+    is_founder: bool,
     /// Counts its starts: events of an earlier life mean nothing.
     life: u64,
     up: Option<Up>,
@@ -124,12 +155,12 @@ pub struct Cluster {
     queue: BTreeMap<(u64, u64), (u64, Event)>,
     made: u64,
     nodes: BTreeMap<NodeId, Node>,
-    /// From whom to whom nothing passes.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    network: Network,
     checks: Checks,
     last_ticket: u64,
     acknowledged: BTreeSet<JobId>,
     happenings: Vec<(u64, Happening)>,
+    events: u64,
 }
 
 impl Cluster {
@@ -144,20 +175,27 @@ impl Cluster {
             queue: BTreeMap::new(),
             made: 0,
             nodes: BTreeMap::new(),
-            cut: BTreeSet::new(),
+            network: Network::new(options.weather.clone()),
             checks: Checks::default(),
             last_ticket: 0,
             acknowledged: BTreeSet::new(),
             happenings: Vec::new(),
+            events: 0,
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
-            cluster.nodes.insert(id, Node { disk: Disk::new(id), disk_held: false, life: 0, up: None });
+            cluster.add_node(id, true);
         }
         for id in cluster.ids() {
             cluster.start(id)?;
         }
         Ok(cluster)
+    }
+
+    fn add_node(&mut self, id: NodeId, is_founder: bool) {
+        let clock = Clock { tick_percent: 100, ahead_ms: 0 };
+        let disk = Disk::new(id, self.options.seed);
+        self.nodes.insert(id, Node { disk, disk_held: false, clock, is_founder, life: 0, up: None });
     }
 
     /// Takes the next event.
@@ -167,15 +205,16 @@ impl Cluster {
     pub fn step(&mut self) -> Result<(), Violation> {
         let Some(((at, _), (life, event))) = self.queue.pop_first() else { return Ok(()) };
         self.now_us = at;
+        self.events += 1;
         let (node, input) = match event {
             Event::Tick(node) => (node, Input::Tick),
             Event::LinkLost { at, peer } => (at, Input::LinkLost(peer)),
             Event::Arrive(envelope) => {
-                if self.cut.contains(&(envelope.from, envelope.to)) || !self.is_up(envelope.to) {
+                if !self.network.passes(&envelope) || !self.is_up(envelope.to) {
                     return Ok(());
                 }
                 let to = envelope.to;
-                let mut round = vec![Input::Message(envelope)];
+                let mut round = vec![Input::Message(*envelope)];
                 round.extend(self.take_arrivals(to).into_iter().map(Input::Message));
                 return self.handle(to, round);
             }
@@ -185,12 +224,14 @@ impl Cluster {
             return Ok(());
         }
         let is_tick = matches!(input, Input::Tick);
-        self.handle(node, vec![input])?;
         if is_tick {
-            self.schedule(TICK_US, node, Event::Tick(node));
-            self.remember(node)?;
+            self.schedule(TICK_US * self.nodes[&node].clock.tick_percent / 100, node, Event::Tick(node));
+            if self.is_paused(node) {
+                return Ok(());
+            }
         }
-        Ok(())
+        self.handle(node, vec![input])?;
+        if is_tick { self.remember(node) } else { Ok(()) }
     }
 
     /// Steps until so much time has passed.
@@ -203,7 +244,7 @@ impl Cluster {
             self.step()?;
         }
         self.now_us = until;
-        self.check_logs()
+        Ok(())
     }
 
     /// Microseconds since the start.
@@ -212,7 +253,19 @@ impl Cluster {
         self.now_us
     }
 
-    /// All nodes.
+    /// Events so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What happened to messages, by kind.
+    #[must_use]
+    pub fn message_faults(&self) -> &BTreeMap<&'static str, u64> {
+        &self.network.counts
+    }
+
+    /// All nodes, members or not.
     #[must_use]
     pub fn ids(&self) -> Vec<NodeId> {
         self.nodes.keys().copied().collect()
@@ -224,10 +277,20 @@ impl Cluster {
         self.nodes.get(&id).is_some_and(|node| node.up.is_some())
     }
 
+    fn is_paused(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).and_then(|n| n.up.as_ref()).is_some_and(|up| up.paused.is_some())
+    }
+
     /// A node's replica, if it is up.
     #[must_use]
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.nodes.get(&id)?.up.as_ref().map(|up| &up.replica)
+    }
+
+    /// The drive under a node: for faults at rest while it is down, or planned ones while it is up.
+    #[must_use]
+    pub fn drive(&self, id: NodeId) -> Option<&Drive> {
+        self.nodes.get(&id).map(|node| node.disk.drive())
     }
 
     /// The leader of the highest term, if it is up.
@@ -246,9 +309,24 @@ impl Cluster {
         &self.acknowledged
     }
 
+    /// The highest index that was ever committed.
+    #[must_use]
+    pub fn committed(&self) -> Index {
+        self.checks.committed()
+    }
+
     /// What happened since the last call, with its time.
     pub fn take_happenings(&mut self) -> Vec<(u64, Happening)> {
         std::mem::take(&mut self.happenings)
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
+    fn happened(&mut self, what: Happening) {
+        self.happenings.push((self.now_us, what));
     }
 
     /// A client asks a node; the answer is a happening.
@@ -256,44 +334,125 @@ impl Cluster {
     /// # Errors
     /// A law was broken.
     pub fn request(&mut self, node: NodeId, op: Op) -> Result<Ticket, Violation> {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+        self.call(node, op, None)
+    }
+
+    /// As [`Cluster::request`]; as a call of a session, if it is given.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn call(&mut self, node: NodeId, op: Op, call: Option<SessionCall>) -> Result<Ticket, Violation> {
+        let ticket = self.next_ticket();
         match self.nodes.get_mut(&node).and_then(|n| n.up.as_mut()) {
-            None => self.happenings.push((self.now_us, Happening::Answered(ticket, None))),
+            None => self.happened(Happening::Answered(ticket, None)),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![Input::Request(ticket, op)])?;
+                self.handle(node, vec![Input::Request(ticket, op, call)])?;
             }
         }
         Ok(ticket)
     }
 
-    /// Nothing passes from one node to another any more.
-    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
-        self.cut.insert((from, to));
+    /// A client or an operator asks a node for something else; the answer is a happening.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn steer(&mut self, node: NodeId, steer: Steer) -> Result<Ticket, Violation> {
+        let ticket = self.next_ticket();
+        let input = match steer {
+            Steer::Read => {
+                self.checks.read_begins(ticket);
+                Input::Read(ticket)
+            }
+            Steer::Transfer(target) => Input::Transfer(ticket, target),
+            Steer::Change(change) => Input::Change(ticket, change),
+            Steer::Compact => Input::Compact(ticket),
+        };
+        match self.nodes.get_mut(&node).and_then(|n| n.up.as_mut()) {
+            None => self.happened(Happening::Steered(ticket, None)),
+            Some(up) => {
+                up.steering.insert(ticket);
+                self.handle(node, vec![input])?;
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// A node that belongs to nobody yet starts, and waits to be added.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn join(&mut self, id: NodeId) -> Result<(), Violation> {
+        if !self.nodes.contains_key(&id) {
+            self.add_node(id, false);
+        }
+        self.start(id)
+    }
+
+    /// Messages of a kind do not pass from one node to another any more.
+    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
+        self.network.cut(from, to, traffic);
     }
 
     /// Nothing passes between two nodes any more.
     pub fn cut(&mut self, one: NodeId, other: NodeId) {
-        self.cut.extend([(one, other), (other, one)]);
+        self.network.cut(one, other, Traffic::All);
+        self.network.cut(other, one, Traffic::All);
     }
 
     /// Everything passes again.
     pub fn heal(&mut self) {
-        self.cut.clear();
+        self.network.heal();
+    }
+
+    /// Everything passes again between these nodes.
+    pub fn heal_among(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.network.heal_among(nodes);
     }
 
     /// How messages fare from now on.
-    pub fn set_network(&mut self, network: Network) {
-        self.options.network = network;
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.network.weather = weather;
+    }
+
+    /// From now on a node's ticks are so long, in percent, and its wall clock is ahead by so much.
+    pub fn set_clock(&mut self, id: NodeId, tick_percent: u64, ahead_ms: i64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.clock = Clock { tick_percent: tick_percent.max(1), ahead_ms };
+        }
+    }
+
+    /// A node stands still: what comes waits.
+    pub fn pause(&mut self, id: NodeId) {
+        let now = self.now_us;
+        if let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()).filter(|up| up.paused.is_none()) {
+            up.paused = Some(Vec::new());
+            up.paused_at = now;
+        }
+    }
+
+    /// A node that stood still goes on with all that came meanwhile.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn resume(&mut self, id: NodeId) -> Result<(), Violation> {
+        let now = self.now_us;
+        let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return Ok(()) };
+        let Some(waited) = up.paused.take() else { return Ok(()) };
+        let shortest_us = TICK_US * u64::from(election_ticks_min());
+        let slept = (now - up.paused_at >= shortest_us).then_some(Input::Slept);
+        self.handle(id, slept.into_iter().chain(waited).collect())
     }
 
     /// A node is gone at once, with all that it had not written.
     pub fn crash(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(up) = node.up.take() else { return };
-        let lost = up.tickets.into_iter().map(|ticket| (self.now_us, Happening::Answered(ticket, None)));
-        self.happenings.extend(lost);
+        // A held disk has not begun with it.
+        node.disk.crash(if node.disk_held { &[] } else { &up.under_way });
+        let lost = up.tickets.into_iter().map(|ticket| Happening::Answered(ticket, None));
+        let lost = lost.chain(up.steering.into_iter().map(|ticket| Happening::Steered(ticket, None)));
+        self.happenings.extend(lost.map(|what| (self.now_us, what)));
         for at in self.ids() {
             self.schedule(1_000, at, Event::LinkLost { at, peer: id });
         }
@@ -307,16 +466,14 @@ impl Cluster {
         if self.is_up(id) {
             return Ok(());
         }
-        let bootstrap = self.bootstrap();
-        let batch_entries_max = self.options.batch_entries_max;
-        let config = Config { batch_entries_max, ..Config::new(id, storage_of(id), bootstrap, self.rng.random()) };
-        let node = self.nodes.get_mut(&id).expect("only members are started");
-        let (found, machine) = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
-        let remembered = Index(machine.applied());
+        let (bootstrap, seed) = (self.bootstrap(id), self.rng.random());
+        let (batch_entries_max, retention) = (self.options.batch_entries_max, self.options.retention);
+        let node = self.nodes.get_mut(&id).expect("only nodes that there are can start");
+        let started = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+        let config = Config { batch_entries_max, ..Config::new(id, started.storage, bootstrap, seed) };
+        let remembered = started.restart.applied;
         node.life += 1;
-        let restart =
-            Restart { hard: found.hard, start: LogStart::default(), entries: found.entries, applied: remembered };
-        let replica = Replica::new(GroupId::FIRST, config, restart, machine, Retention::default());
+        let replica = Replica::new(GroupId::FIRST, config, started.restart, started.machine, retention);
         self.checks.started(id, &replica)?;
         node.up = Some(Up {
             replica,
@@ -326,6 +483,9 @@ impl Cluster {
             remembered,
             remembered_at: self.now_us,
             tickets: BTreeSet::new(),
+            steering: BTreeSet::new(),
+            paused: None,
+            paused_at: 0,
         });
         // Its peers connect to it anew.
         for at in self.ids().into_iter().filter(|at| *at != id) {
@@ -334,6 +494,18 @@ impl Cluster {
         // Nodes do not tick at the same instant: nothing in the world does.
         self.schedule(TICK_US + id.0 * 100, id, Event::Tick(id));
         Ok(())
+    }
+
+    /// Who belongs to the group at first. A node that joins, or whose disk has forgotten all, knows of nobody.
+    fn bootstrap(&self, id: NodeId) -> Membership {
+        let node = &self.nodes[&id];
+        if !node.is_founder || !node.disk.is_first() {
+            return Membership::default();
+        }
+        let founders = self.nodes.iter().filter(|(_, n)| n.is_founder);
+        let storages = founders.clone().map(|(id, _)| (*id, Disk::first_storage(*id))).collect();
+        let unbound = Membership::of(founders.map(|(id, _)| *id));
+        if self.options.bound { Membership { storages, ..unbound } } else { unbound }
     }
 
     /// A disk takes writes but does not finish any.
@@ -380,29 +552,29 @@ impl Cluster {
         let here = |event: &Event| matches!(event, Event::Arrive(envelope) if envelope.to == to);
         let keys: Vec<_> = self.queue.range(..=until).filter(|(_, (_, event))| here(event)).map(|(k, _)| *k).collect();
         let arrived = keys.into_iter().filter_map(|key| match self.queue.remove(&key) {
-            Some((_, Event::Arrive(envelope))) => Some(envelope),
+            Some((_, Event::Arrive(envelope))) => Some(*envelope),
             Some(_) | None => None,
         });
-        let cut = &self.cut;
-        arrived.filter(|envelope| !cut.contains(&(envelope.from, envelope.to))).collect()
+        let network = &self.network;
+        arrived.filter(|envelope| network.passes(envelope)).collect()
     }
 
     fn handle(&mut self, id: NodeId, inputs: Vec<Input>) -> Result<(), Violation> {
-        let wall_ms = EPOCH_MS + self.now_us / 1000;
-        let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) else { return Ok(()) };
-        let Effects { write, send, replies, steered: _, snapshots: _, events, work: _ } =
-            up.replica.handle(wall_ms, inputs);
-        up.gathered.extend(write);
-        for (ticket, _) in &replies {
-            up.tickets.remove(ticket);
+        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
+        let wall_ms = (EPOCH_MS + self.now_us / 1000).saturating_add_signed(node.clock.ahead_ms);
+        let Some(up) = node.up.as_mut() else { return Ok(()) };
+        if let Some(waiting) = &mut up.paused {
+            waiting.extend(inputs);
+            return Ok(());
         }
+        let effects = up.replica.handle(wall_ms, inputs);
+        let Effects { write, send, replies, steered, snapshots, events, work: _ } = effects;
+        up.gathered.extend(write);
         self.checks.look(id, &up.replica)?;
         for event in events {
             let happening = match event {
                 ReplicaEvent::Core(observed) => {
-                    if let Observation::Became { role: RoleKind::Leader, .. } = observed.what {
-                        self.checks.leads(id, &up.replica)?;
-                    }
+                    self.checks.observed(id, &up.replica, &observed)?;
                     Happening::Observed(id, observed)
                 }
                 ReplicaEvent::Jobs { index, what, .. } => Happening::Jobs(id, index, what),
@@ -410,13 +582,31 @@ impl Cluster {
             self.happenings.push((self.now_us, happening));
         }
         for (ticket, reply) in replies {
+            if let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) {
+                up.tickets.remove(&ticket);
+            }
             self.check_reply(&reply)?;
-            self.happenings.push((self.now_us, Happening::Answered(ticket, Some(reply))));
+            self.happened(Happening::Answered(ticket, Some(reply)));
+        }
+        for (ticket, answer) in steered {
+            if let Some(up) = self.nodes.get_mut(&id).and_then(|n| n.up.as_mut()) {
+                up.steering.remove(&ticket);
+            }
+            self.checks.read_ends(ticket, answer.as_ref().ok().copied())?;
+            self.happened(Happening::Steered(ticket, Some(answer)));
         }
         for envelope in send {
-            self.post(&envelope);
+            self.post(&envelope)?;
         }
         self.start_write(id);
+        for task in snapshots {
+            let Some(node) = self.nodes.get_mut(&id).filter(|n| n.up.is_some()) else { return Ok(()) };
+            let answer =
+                node.disk.snapshot(&task).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+            if let Some(input) = answer {
+                self.handle(id, vec![input])?;
+            }
+        }
         Ok(())
     }
 
@@ -427,25 +617,27 @@ impl Cluster {
         {
             return Ok(()); // May have been answered without an entry.
         }
-        self.checks.acknowledged(*index, self.nodes.values().map(|n| &n.disk))?;
+        let nodes = &self.nodes;
+        let durable = |index: Index, term: Term| -> BTreeSet<NodeId> {
+            nodes.iter().filter(|(_, n)| n.disk.has(index, term)).map(|(id, _)| *id).collect()
+        };
+        let memberships: Vec<&Membership> =
+            nodes.values().filter_map(|n| Some(n.up.as_ref()?.replica.raft().membership())).collect();
+        self.checks.acknowledged(*index, durable, &memberships)?;
         if let Reply::Submitted(Ok(jobs)) = reply {
             self.acknowledged.extend(jobs.iter().map(|j| j.id));
         }
         Ok(())
     }
 
-    fn post(&mut self, envelope: &Envelope) {
-        self.checks.sent(envelope);
-        let Network { delay_us, loss, duplicate } = self.options.network.clone();
-        let copies = match (self.rng.random_bool(loss), self.rng.random_bool(duplicate)) {
-            (true, _) => 0,
-            (false, true) => 2,
-            (false, false) => 1,
-        };
-        for _ in 0..copies {
-            let delay = self.rng.random_range(delay_us.clone());
-            self.schedule(delay, envelope.to, Event::Arrive(envelope.clone()));
+    fn post(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+        self.checks.sent(envelope)?;
+        for (delay_us, envelope) in self.network.fate(envelope, &mut self.rng) {
+            if self.nodes.contains_key(&envelope.to) {
+                self.schedule(delay_us, envelope.to, Event::Arrive(Box::new(envelope)));
+            }
         }
+        Ok(())
     }
 
     fn start_write(&mut self, id: NodeId) {
@@ -482,21 +674,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Who belongs to the group at first, each bound to its directory.
-    fn bootstrap(&self) -> Membership {
-        let storages = self.nodes.keys().map(|id| (*id, storage_of(*id))).collect();
-        Membership { storages, ..Membership::of(self.nodes.keys().copied()) }
+    /// Callers without an answer, on nodes that are up.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn all_answered(&self) -> Result<(), Violation> {
+        let unanswered = |(node, n): (&NodeId, &Node)| {
+            let up = n.up.as_ref()?;
+            let count = up.replica.unanswered() + up.tickets.len() + up.steering.len();
+            (count > 0).then_some(Violation::Unanswered { node: *node, count })
+        };
+        self.nodes.iter().find_map(unanswered).map_or(Ok(()), Err)
     }
+}
 
-    /// Log matching between all nodes that are up.
-    fn check_logs(&self) -> Result<(), Violation> {
-        let up: Vec<(NodeId, &Replica)> =
-            self.ids().into_iter().filter_map(|id| Some((id, self.replica(id)?))).collect();
-        for (place, one) in up.iter().enumerate() {
-            for other in &up[place + 1..] {
-                logs_match(*one, *other)?;
-            }
-        }
-        Ok(())
-    }
+fn election_ticks_min() -> u32 {
+    Config::new(NodeId(1), StorageId(1), Membership::default(), 0).election_ticks_min
 }

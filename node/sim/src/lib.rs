@@ -1,33 +1,45 @@
 //! A whole cluster on one thread: clock, network and disk under one seed.
 //!
 //! It runs the node's own [`Replica`](raftdeck_node::replica::Replica) and the node's own storage functions, on real
-//! SQLite in memory. What it replaces is what surrounds them: time is a number, the network is a queue of messages with
-//! a time of arrival, and a disk write happens when its time has come, or never, if the node crashes before. The same
-//! seed gives the same run, event for event.
+//! SQLite. What it replaces is what surrounds them: time is a number, the network is a queue of messages with a time of
+//! arrival, and the disk is a drive in memory: a write happens when its time has come, or in part, or never, if the node
+//! crashes before. The same seed gives the same run, event for event.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `cluster` | events in the order of virtual time: ticks, messages, disks |
-//! | `disk` | a node's disk: what was not written when it crashed is gone |
-//! | `checks` | what must hold after every event |
-//! | `scenario` | the scenario language: one command a line |
-//! | `play` | runs a scenario and tells what happened |
-//! | `swarm` | runs seeds: random faults, then healing, then nothing may be missing |
+//! | `network` | messages that are lost, late, doubled, or come again |
+//! | `disk` | a node's disk: what a crash leaves of a write that was under way |
+//! | `vfs` | the drive under SQLite: syncs, torn writes, rotten bits |
+//! | `checks`, `violation` | what must hold after every event |
+//! | `scenario`, `play` | the scenario language: one command a line; runs it and tells what happened |
+//! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
+//! | `swarm` | runs seeds: faults, then a healed majority, then rest |
+//! | `shrink` | makes a failing seed smaller |
 //! | `words` | what happened, as a line to read aloud |
 //!
-//! CAVEATS. A write is all or nothing: torn writes, rotten bits and failed fsyncs are not simulated. Clocks of all nodes
-//! run at the same rate.
+//! CAVEATS. Rotten bits, failed syncs and full disks are faults of the drive that no seed draws yet: its tests do. Clocks
+//! of all nodes run at the same rate.
 
 mod checks;
 mod cluster;
 mod disk;
+mod network;
+mod plan;
 mod play;
 mod scenario;
+mod shrink;
+mod strike;
 mod swarm;
+pub mod vfs;
+mod violation;
 mod words;
+mod workload;
 
-pub use checks::Violation;
-pub use cluster::{Cluster, Happening, Network, Options};
+pub use cluster::{Cluster, Happening, Options, Steer};
+pub use network::{Traffic, Weather};
 pub use play::{PlayError, play, rewrite};
 pub use scenario::{Command, ParseError, Scenario};
+pub use shrink::shrink;
 pub use swarm::{Counts, Outcome, SwarmOptions, run_seed};
+pub use violation::Violation;

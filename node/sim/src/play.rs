@@ -5,9 +5,10 @@ use raftdeck_raft::NodeId;
 use thiserror::Error;
 
 use crate::{
-    checks::Violation,
     cluster::{Cluster, Options},
+    network::Traffic,
     scenario::{Command, ParseError, Scenario},
+    violation::Violation,
     words,
 };
 
@@ -105,7 +106,7 @@ fn run(cluster: &mut Option<Cluster>, seed: u64, command: &Command) -> Result<Ve
         }
         Command::Cut { left, right, one_way } => {
             for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
-                if *one_way { cluster.cut_one_way(from, to) } else { cluster.cut(from, to) }
+                if *one_way { cluster.cut_one_way(from, to, Traffic::All) } else { cluster.cut(from, to) }
             }
         }
         Command::Heal => cluster.heal(),

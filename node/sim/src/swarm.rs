@@ -1,31 +1,43 @@
 //! Runs seeds: each draws which faults it has and how often, then lets a cluster live with them.
 //!
-//! First the faults, while clients submit, claim and settle; a law that is broken after any event ends the run. Then
-//! everything is healed, and within a bounded time there must be one leader, one log and one state on all nodes, with
-//! every acknowledged job in it: safety alone would be satisfied by a cluster that does nothing.
+//! Three phases. *Safety*: faults, while clients work; a law that is broken after any event ends the run. *Liveness*: a
+//! random majority is healed, everything else stays as broken as it is or gets worse, and within a bounded time the
+//! majority must elect and acknowledge: safety alone would be satisfied by a cluster that does nothing. *Rest*: everything
+//! is healed, and there must be one leader, one log and one state on all members, with every acknowledged job in it, every
+//! learner promoted, every caller answered; and then nothing may disturb that.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use raftdeck_jobs::{Ack, Failure, JobId, LeaseToken, NewJob, Op, Reply};
-use raftdeck_node::replica::Applied;
-use raftdeck_raft::NodeId;
+use raftdeck_raft::{Membership, NodeId, Observation, RoleKind, Sending, TransferOutcome};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use crate::{
-    checks::Violation,
-    cluster::{Cluster, Happening, Network, Options},
+    cluster::{Cluster, Happening, Options},
+    network::{Traffic, Weather},
+    plan::Plan,
+    strike::{Struck, mend_node, strike},
+    violation::Violation,
+    workload::Workload,
 };
 
-/// Healed clusters must come to rest within this time.
-const SETTLE_US: u64 = 20_000_000;
+/// What is healed must come to rest within this time.
+const SETTLE_US: u64 = 30_000_000;
+
+/// At rest, nothing may happen for so long.
+const CALM_US: u64 = 3_000_000;
 
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SwarmOptions {
     /// Simulated time with faults, seconds.
     pub seconds: u64,
-    /// Nodes; drawn from 1 to 7 if none is given.
+    /// Nodes; drawn from 3 to 7 if none is given.
     pub nodes: Option<u64>,
+    /// Only these faults, by number; all if none are given.
+    pub only: Option<BTreeSet<u32>>,
 }
 
 /// How often what was done.
@@ -33,14 +45,18 @@ pub struct SwarmOptions {
 pub struct Counts {
     /// Faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What the cluster came to, by kind: a campaign that never saw a snapshot proves nothing about snapshots.
+    pub reached: BTreeMap<&'static str, u64>,
     /// Requests of clients that were acknowledged.
     pub acknowledged: u64,
     /// Jobs that were acknowledged.
     pub jobs: u64,
-    /// Leaders elected.
-    pub leaders: u64,
+    /// Events.
+    pub events: u64,
     /// Simulated microseconds.
     pub simulated_us: u64,
+    /// Numbers of the faults that struck.
+    pub struck: Vec<u32>,
 }
 
 /// How a seed ended.
@@ -54,242 +70,224 @@ pub struct Outcome {
     pub violation: Option<Violation>,
 }
 
-/// Which faults a seed has, and how often one strikes.
-#[derive(Clone, Debug)]
-struct Plan {
-    kinds: Vec<&'static str>,
-    every_us: u64,
-    network: Network,
-    disk_us: std::ops::RangeInclusive<u64>,
-    batch_entries_max: usize,
-    round_us: u64,
-}
-
-const KINDS: [&str; 7] = ["crash", "crash-all", "cut", "cut-one-way", "isolate-leader", "hold-disk", "crash-leader"];
-
-impl Plan {
-    fn draw(rng: &mut StdRng) -> Plan {
-        let kinds = KINDS.into_iter().filter(|_| rng.random_bool(0.6)).collect();
-        let slow = rng.random_range(300..20_000);
-        let network = Network {
-            delay_us: 100..=slow,
-            loss: if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 },
-            duplicate: if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 },
-        };
-        Plan {
-            kinds,
-            every_us: rng.random_range(100_000..2_000_000),
-            network,
-            disk_us: 50..=rng.random_range(200..30_000),
-            batch_entries_max: [1, 2, 1024][rng.random_range(0..3)],
-            round_us: if rng.random_bool(0.5) { rng.random_range(100..5_000) } else { 0 },
-        }
-    }
-}
-
-/// Runs one seed.
+/// Runs one seed. A law that the program itself watches over is a violation like any other.
 #[must_use]
-pub fn run_seed(seed: u64, options: SwarmOptions) -> Outcome {
+pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
     let mut counts = Counts::default();
-    let violation = Run::new(seed, options).and_then(|mut run| {
-        let ended = run.live(options.seconds * 1_000_000).and_then(|()| run.settle());
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut run = Run::new(seed, options)?;
+        let ended = run.live().and_then(|()| run.majority()).and_then(|()| run.rest());
+        run.count();
         counts = run.counts;
-        counts.simulated_us = run.cluster.now_us();
-        counts.jobs = run.cluster.acknowledged().len() as u64;
         ended
-    });
-    Outcome { seed, counts, violation: violation.err() }
+    }));
+    let violation = match run {
+        Ok(ended) => ended.err(),
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().cloned();
+            let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+            Some(Violation::Assertion { words })
+        }
+    };
+    Outcome { seed, counts, violation }
 }
 
-struct Run {
+struct Run<'a> {
+    seed: u64,
+    options: &'a SwarmOptions,
     rng: StdRng,
+    /// When faults strike: drawn apart from all else, so that leaving one out moves no other.
+    schedule: StdRng,
     plan: Plan,
     cluster: Cluster,
+    workload: Workload,
     counts: Counts,
-    /// Leases that simulated workers hold, or believe to hold.
-    leases: Vec<(JobId, LeaseToken)>,
-    keys: u64,
 }
 
-impl Run {
-    fn new(seed: u64, options: SwarmOptions) -> Result<Run, Violation> {
+impl Run<'_> {
+    fn new(seed: u64, options: &SwarmOptions) -> Result<Run<'_>, Violation> {
         let mut rng = StdRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut rng);
-        let nodes = options.nodes.unwrap_or_else(|| rng.random_range(1..=7));
+        let nodes = options.nodes.unwrap_or_else(|| rng.random_range(3..=7));
         let cluster = Cluster::new(Options {
             nodes,
             seed: rng.random(),
-            network: plan.network.clone(),
+            weather: plan.weather.clone(),
             disk_us: plan.disk_us.clone(),
             batch_entries_max: plan.batch_entries_max,
             round_us: plan.round_us,
+            bound: plan.bound,
+            retention: plan.retention,
         })?;
-        Ok(Run { rng, plan, cluster, counts: Counts::default(), leases: Vec::new(), keys: 0 })
+        let schedule = StdRng::seed_from_u64(rng.random());
+        let (workload, counts) = (Workload::default(), Counts::default());
+        Ok(Run { seed, options, rng, schedule, plan, cluster, workload, counts })
+    }
+
+    fn count(&mut self) {
+        self.counts.simulated_us = self.cluster.now_us();
+        self.counts.events = self.cluster.events();
+        self.counts.jobs = self.cluster.acknowledged().len() as u64;
+        self.counts.faults.extend(self.cluster.message_faults());
     }
 
     /// Faults and clients.
-    fn live(&mut self, us: u64) -> Result<(), Violation> {
-        let (mut next_fault, mut next_request) = (self.plan.every_us, 0);
-        while self.cluster.now_us() < us {
-            let until = next_fault.min(next_request).max(self.cluster.now_us() + 1);
+    fn live(&mut self) -> Result<(), Violation> {
+        let end = self.options.seconds * 1_000_000;
+        let (mut next_strike, mut number, mut next_request) = (self.plan.every_us, 0, 0);
+        while self.cluster.now_us() < end {
+            let until = next_strike.min(next_request).max(self.cluster.now_us() + 1);
             self.cluster.run_for(until - self.cluster.now_us())?;
-            self.take_answers();
+            self.take_answers()?;
             if self.cluster.now_us() >= next_request {
-                self.ask()?;
+                self.workload.ask(&mut self.cluster, &mut self.rng)?;
                 next_request = self.cluster.now_us() + self.rng.random_range(1_000..100_000);
             }
-            if self.cluster.now_us() >= next_fault {
-                self.strike()?;
-                next_fault = self.cluster.now_us() + self.rng.random_range(1..=2 * self.plan.every_us);
+            if self.cluster.now_us() >= next_strike {
+                self.strike(number)?;
+                number += 1;
+                next_strike += self.schedule.random_range(1..=2 * self.plan.every_us);
             }
         }
         Ok(())
     }
 
-    /// A fault, or the end of some.
-    fn strike(&mut self) -> Result<(), Violation> {
-        let ids = self.cluster.ids();
-        if self.rng.random_bool(0.4) || self.plan.kinds.is_empty() {
-            return self.mend();
+    fn strike(&mut self, number: u32) -> Result<(), Violation> {
+        if self.options.only.as_ref().is_some_and(|only| !only.contains(&number)) {
+            return Ok(());
         }
-        let kind = *self.plan.kinds.iter().choose(&mut self.rng).expect("there are kinds");
-        *self.counts.faults.entry(kind).or_default() += 1;
-        let any = *ids.iter().choose(&mut self.rng).expect("a cluster has nodes");
-        match kind {
-            "crash" => self.cluster.crash(any),
-            "crash-all" => ids.iter().for_each(|id| self.cluster.crash(*id)),
-            "crash-leader" => self.cluster.crash(self.cluster.leader().unwrap_or(any)),
-            "hold-disk" => self.cluster.hold_disk(any),
-            "isolate-leader" => {
-                let leader = self.cluster.leader().unwrap_or(any);
-                ids.iter().filter(|id| **id != leader).for_each(|id| self.cluster.cut(leader, *id));
-            }
-            "cut" | "cut-one-way" => {
-                let left: Vec<NodeId> = ids.iter().copied().filter(|_| self.rng.random_bool(0.5)).collect();
-                for (from, to) in left.iter().flat_map(|from| ids.iter().map(move |to| (*from, *to))) {
-                    match (left.contains(&to), kind) {
-                        (true, _) => {}
-                        (false, "cut") => self.cluster.cut(from, to),
-                        (false, _) => self.cluster.cut_one_way(from, to),
-                    }
-                }
-            }
-            other => unreachable!("{other} is no kind of fault"),
+        self.counts.struck.push(number);
+        match strike(&mut self.cluster, &self.plan, self.seed, number)? {
+            Struck::Fault(kind) => *self.counts.faults.entry(kind).or_default() += 1,
+            Struck::Mended | Struck::Nothing => {}
         }
         Ok(())
     }
 
-    /// Ends some faults: the network's, and those of one node.
-    fn mend(&mut self) -> Result<(), Violation> {
-        if self.rng.random_bool(0.5) {
-            self.cluster.heal();
-        }
-        for id in self.cluster.ids() {
-            if self.rng.random_bool(0.5) {
-                self.cluster.release_disk(id);
-                self.cluster.start(id)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A client asks some node for something.
-    fn ask(&mut self) -> Result<(), Violation> {
-        let any = self.cluster.ids().into_iter().choose(&mut self.rng).expect("a cluster has nodes");
-        let node = if self.rng.random_bool(0.7) { self.cluster.leader().unwrap_or(any) } else { any };
-        let lease = self.leases.iter().copied().choose(&mut self.rng);
-        let op = match (self.rng.random_range(0..10), lease) {
-            (0..4, _) | (6.., None) => Op::Submit { jobs: self.new_jobs() },
-            (4..6, _) => Op::Claim {
-                worker: "w".into(),
-                queues: Vec::new(),
-                handlers: vec!["echo".into()],
-                max_jobs: self.rng.random_range(1..4),
-                lease_ms: self.rng.random_range(1_000..5_000),
-            },
-            (6..9, Some((job, token))) => {
-                Op::Ack { acks: vec![Ack { job, token, result: token.0.to_string().into() }] }
-            }
-            (9.., Some((job, token))) => Op::Fail {
-                failures: vec![Failure {
-                    job,
-                    token,
-                    error: "as drawn".into(),
-                    retry_after_ms: Some(100),
-                    non_retryable: false,
-                }],
-            },
-            (i32::MIN..0, _) => unreachable!("drawn from 0"),
-        };
-        self.cluster.request(node, op)?;
-        Ok(())
-    }
-
-    fn new_jobs(&mut self) -> Vec<NewJob> {
-        let count = self.rng.random_range(1..4);
-        (0..count)
-            .map(|_| {
-                // Some keys come twice, as a client's second try would bring them.
-                self.keys += u64::from(self.rng.random_bool(0.8));
-                let key = self.rng.random_bool(0.5).then(|| format!("key-{}", self.keys));
-                let delay_ms = if self.rng.random_bool(0.3) { 500 } else { 0 };
-                let payload = if key.is_some() { vec![1] } else { vec![0; self.rng.random_range(0..200)] };
-                let delay_ms = if key.is_some() { 0 } else { delay_ms };
-                NewJob {
-                    handler: "echo".into(),
-                    payload: payload.into(),
-                    delay_ms,
-                    idempotency_key: key,
-                    ..NewJob::default()
-                }
-            })
-            .collect()
-    }
-
-    fn take_answers(&mut self) {
+    fn take_answers(&mut self) -> Result<(), Violation> {
         for (_, happening) in self.cluster.take_happenings() {
-            match happening {
-                Happening::Answered(_, Some(Ok(Applied { reply, .. }))) => {
+            let reached = match happening {
+                Happening::Answered(ticket, Some(Ok(applied))) => {
                     self.counts.acknowledged += 1;
-                    if let Reply::Claimed(jobs) = reply {
-                        self.leases.extend(jobs.iter().map(|j| (j.id, j.token)));
-                    }
+                    self.workload.told(ticket, &applied, &mut self.rng)?;
+                    continue;
                 }
-                Happening::Observed(_, observed) => {
-                    let leads = matches!(
-                        observed.what,
-                        raftdeck_raft::Observation::Became { role: raftdeck_raft::RoleKind::Leader, .. }
-                    );
-                    self.counts.leaders += u64::from(leads);
-                }
-                Happening::Answered(..) | Happening::Jobs(..) => {}
+                Happening::Observed(_, observed) => reached(&observed.what),
+                Happening::Steered(_, Some(Ok(_))) => Some("steered"),
+                Happening::DiskFailed(..) => Some("disk-failed"),
+                Happening::Answered(..) | Happening::Jobs(..) | Happening::Steered(..) => None,
+            };
+            if let Some(reached) = reached {
+                *self.counts.reached.entry(reached).or_default() += 1;
             }
         }
-        let surplus = self.leases.len().saturating_sub(50);
-        self.leases.drain(..surplus);
+        Ok(())
     }
 
-    /// Everything healed: the cluster must come to rest, and nothing may be missing.
-    fn settle(&mut self) -> Result<(), Violation> {
-        self.cluster.heal();
-        self.cluster.set_network(Network { loss: 0.0, duplicate: 0.0, ..self.plan.network.clone() });
+    /// A random majority is healed, and must elect and acknowledge. The rest is down, or can speak but not hear.
+    fn majority(&mut self) -> Result<(), Violation> {
+        let Some(core) = self.draw_majority() else { return Ok(()) };
+        *self.counts.reached.entry("majority-healed").or_default() += 1;
         for id in self.cluster.ids() {
-            self.cluster.release_disk(id);
-            self.cluster.start(id)?;
+            if core.contains(&id) {
+                mend_node(&mut self.cluster, id)?;
+            } else if self.rng.random_bool(0.5) {
+                self.cluster.crash(id);
+            } else {
+                self.cluster.resume(id)?;
+                for other in &core {
+                    self.cluster.cut_one_way(*other, id, Traffic::All);
+                }
+            }
+        }
+        self.cluster.heal_among(&core);
+        self.calm_weather();
+        let healed_at = self.cluster.now_us();
+        let acknowledged = self.cluster.acknowledged().len();
+        while self.cluster.acknowledged().len() == acknowledged {
+            self.cluster.run_for(200_000)?;
+            self.take_answers()?;
+            let waited_us = self.cluster.now_us() - healed_at;
+            if waited_us >= SETTLE_US {
+                let healed = format!("{core:?}");
+                let why = format!("no submit was acknowledged; {}", self.status());
+                return Err(Violation::NotSettled { waited_ms: waited_us / 1000, healed, why });
+            }
+            for id in &core {
+                let leads = self.cluster.replica(*id).is_some_and(|r| r.raft().role() == RoleKind::Leader);
+                if leads {
+                    Workload::submit(&mut self.cluster, *id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nodes that are a majority in every membership that any node goes by, and whole; as few as the draw gives.
+    fn draw_majority(&mut self) -> Option<BTreeSet<NodeId>> {
+        for id in self.cluster.ids() {
+            // Looking at a node needs it up.
+            mend_node(&mut self.cluster, id).ok()?;
+        }
+        let replicas: Vec<_> = self.cluster.ids().into_iter().filter_map(|id| self.cluster.replica(id)).collect();
+        let memberships: Vec<Membership> = replicas.iter().map(|r| r.raft().membership().clone()).collect();
+        let whole: Vec<NodeId> = replicas.iter().filter(|r| !r.raft().is_damaged()).map(|r| r.raft().id()).collect();
+        let mut core: BTreeSet<NodeId> = BTreeSet::new();
+        let mut left: BTreeSet<NodeId> = whole.into_iter().collect();
+        let enough = |core: &BTreeSet<NodeId>| {
+            memberships.iter().filter(|m| !m.voters.is_empty()).all(|m| m.majority_of(|n| core.contains(&n)))
+        };
+        while !enough(&core) {
+            let next = left.iter().copied().choose(&mut self.rng)?;
+            left.remove(&next);
+            core.insert(next);
+        }
+        Some(core)
+    }
+
+    fn calm_weather(&mut self) {
+        let Weather { delay_us, .. } = self.plan.weather.clone();
+        // A round trip must fit an election timeout several times, or no protocol can promise anything.
+        let delay_us = *delay_us.start()..=(*delay_us.end()).min(20_000);
+        self.cluster.set_weather(Weather { delay_us, ..Weather::calm() });
+    }
+
+    /// Everything healed: the cluster must come to rest, nothing may be missing, and nothing may disturb it.
+    fn rest(&mut self) -> Result<(), Violation> {
+        self.cluster.heal();
+        self.calm_weather();
+        for id in self.cluster.ids() {
+            mend_node(&mut self.cluster, id)?;
         }
         let healed_at = self.cluster.now_us();
         loop {
             self.cluster.run_for(200_000)?;
-            self.take_answers();
+            self.take_answers()?;
             let Err(why) = self.at_rest() else { break };
             let waited_us = self.cluster.now_us() - healed_at;
             if waited_us >= SETTLE_US {
-                return Err(Violation::NotSettled { waited_ms: waited_us / 1000, why });
+                let (waited_ms, healed) = (waited_us / 1000, "everything".into());
+                let why = format!("{why}; {}", self.status());
+                return Err(Violation::NotSettled { waited_ms, healed, why });
             }
         }
-        // A job whose id was given out is there for ever: live, or counted among the finished.
-        for id in self.cluster.ids() {
+        let term = |run: &Self| run.cluster.leader().and_then(|l| Some(run.cluster.replica(l)?.raft().term()));
+        let before = term(self);
+        self.cluster.run_for(CALM_US)?;
+        self.take_answers()?;
+        if term(self) != before {
+            let why = format!("the term went from {before:?} to {:?}; {}", term(self), self.status());
+            return Err(Violation::NotSettled { waited_ms: CALM_US / 1000, healed: "everything".into(), why });
+        }
+        self.cluster.all_answered()?;
+        self.nothing_lost()
+    }
+
+    /// A job whose id was given out is there for ever: live, or counted among the finished.
+    fn nothing_lost(&self) -> Result<(), Violation> {
+        for id in self.members() {
             let machine = self.cluster.replica(id).expect("all were started").machine();
+            Workload::done_once(id, machine)?;
             let kept: u64 = machine
                 .queues()
                 .map(|(_, q)| {
@@ -303,18 +301,69 @@ impl Run {
         Ok(())
     }
 
+    /// As the leader has it.
+    fn members(&self) -> BTreeSet<NodeId> {
+        let leader = self.cluster.leader().and_then(|id| self.cluster.replica(id));
+        leader.map(|replica| replica.raft().membership().members()).unwrap_or_default()
+    }
+
     fn at_rest(&self) -> Result<(), String> {
         let leader = self.cluster.leader().ok_or("there is no leader")?;
         let leads = self.cluster.replica(leader).expect("a leader is up");
-        for id in self.cluster.ids() {
+        let membership = leads.raft().membership();
+        if membership.is_joint() {
+            return Err("the membership is joint".into());
+        }
+        if let Some((node, _)) = membership.learners.iter().find(|(_, learner)| learner.promote) {
+            return Err(format!("{node} is not promoted"));
+        }
+        for id in membership.members() {
             let replica = self.cluster.replica(id).ok_or(format!("{id} is down"))?;
             let same = replica.raft().commit() == leads.raft().log().last().0
                 && replica.raft().term() == leads.raft().term()
+                && replica.machine().applied() == leads.machine().applied()
                 && replica.machine().state_hash() == leads.machine().state_hash();
             if !same {
                 return Err(format!("{id} is not where its leader {leader} is"));
             }
+            if replica.raft().is_damaged() {
+                return Err(format!("{id} is damaged"));
+            }
         }
         Ok(())
+    }
+
+    fn status(&self) -> String {
+        let lines: Vec<String> =
+            self.cluster.ids().into_iter().map(|id| crate::words::status(id, self.cluster.replica(id))).collect();
+        lines.join(" / ")
+    }
+}
+
+/// What an observation shows to have been reached.
+fn reached(what: &Observation) -> Option<&'static str> {
+    match what {
+        Observation::Became { role: RoleKind::Leader, .. } => Some("elected"),
+        Observation::Became { cause: raftdeck_raft::Cause::MajoritySilent, .. } => Some("stepped-down"),
+        Observation::Became { cause: raftdeck_raft::Cause::Removed, .. } => Some("removed-leader"),
+        Observation::Truncated { .. } => Some("truncated"),
+        Observation::MembershipChanged { joint: true, .. } => Some("joint"),
+        Observation::MembershipChanged { joint: false, .. } => Some("membership"),
+        Observation::TransferEnded { outcome: TransferOutcome::Done { .. }, .. } => Some("transferred"),
+        Observation::TransferEnded { .. } => Some("transfer-failed"),
+        Observation::Compacted { .. } => Some("compacted"),
+        Observation::Sending { how: Sending::Snapshot, .. } => Some("snapshot-offered"),
+        Observation::SnapshotInstalled { .. } => Some("snapshot-installed"),
+        Observation::Damaged { .. } => Some("damaged"),
+        Observation::Refilled { .. } => Some("refilled"),
+        Observation::Became { .. }
+        | Observation::TermRaised { .. }
+        | Observation::LeaderFound { .. }
+        | Observation::VoteCast { .. }
+        | Observation::VoteReceived { .. }
+        | Observation::Appended { .. }
+        | Observation::Committed { .. }
+        | Observation::Sending { .. }
+        | Observation::TransferStarted { .. } => None,
     }
 }

@@ -11,6 +11,16 @@ pub(crate) fn line(happening: &Happening) -> Option<String> {
     match happening {
         Happening::Observed(node, observed) => observation(*node, observed),
         Happening::Jobs(..) => None,
+        Happening::Steered(ticket, answer) => {
+            let answer = match answer {
+                None => "nobody can say: its node crashed".to_owned(),
+                Some(Err(Refused::NotLeader { leader: Some(leader) })) => format!("ask the leader, {leader}"),
+                Some(Err(refused)) => refused.to_string(),
+                Some(Ok(index)) => format!("done, as of index {index}"),
+            };
+            Some(format!("client {} is told: {answer}", ticket.0))
+        }
+        Happening::DiskFailed(node, error) => Some(format!("{node} ends: {error}")),
         Happening::Answered(ticket, answer) => {
             let answer = match answer {
                 None => "nobody can say: its node crashed".to_owned(),

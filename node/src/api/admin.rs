@@ -156,6 +156,7 @@ fn summary(kind: &EntryKind) -> String {
         Ok(Op::Fail { failures }) => format!("fail {} jobs", failures.len()),
         Ok(Op::Cancel { job }) => format!("cancel job {job}"),
         Ok(Op::Tick) => "time passes".into(),
+        Ok(Op::OpenSession) => "open a session".into(),
     }
 }
 

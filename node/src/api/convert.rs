@@ -1,7 +1,7 @@
 //! Between the machine's values and the wire's.
 
 use bytes::Bytes;
-use raftdeck_jobs::{Ack, Backoff, Failure, Job, JobId, JobState, Lease, LeaseToken, NewJob};
+use raftdeck_jobs::{Ack, Backoff, Failure, Job, JobId, JobState, Lease, LeaseToken, NewJob, SessionCall, SessionId};
 use raftdeck_shared::wire;
 use tonic::Status;
 
@@ -24,6 +24,10 @@ pub(super) fn new_job(job: wire::NewJob) -> Result<NewJob, Status> {
         backoff: job.retry_delay_ms.map_or(default.backoff, |delay_ms| Backoff::Fixed { delay_ms }),
         idempotency_key: (!job.idempotency_key.is_empty()).then_some(job.idempotency_key),
     })
+}
+
+pub(super) fn session(call: Option<wire::SessionCall>) -> Option<SessionCall> {
+    call.map(|wire::SessionCall { id, seq }| SessionCall { session: SessionId(id), seq })
 }
 
 pub(super) fn lease(lease: Option<wire::LeaseRef>) -> Result<Lease, Status> {

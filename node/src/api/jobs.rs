@@ -2,18 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use raftdeck_jobs::{CancelOutcome, Job, JobId, JobState, LeaseRefusal, NewJob, Op, Reply, Settled, Submitted};
+use raftdeck_jobs::{
+    CancelOutcome, Job, JobId, JobState, LeaseRefusal, NewJob, Op, Reply, SessionRefusal, Settled, Submitted,
+    limits::SESSION_TTL_MS,
+};
 use raftdeck_raft::Index;
 use raftdeck_shared::{
-    client::CLAIM_WAIT_MAX,
+    client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
     wire::{self, jobs_server::Jobs},
 };
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic::{Request, Response, Status};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     Tables,
-    convert::{ack, failure, job_to_wire, lease, new_job, state_from_wire, state_to_wire},
+    convert::{ack, failure, job_to_wire, lease, new_job, session, state_from_wire, state_to_wire},
     refusal::refused,
 };
 use crate::{
@@ -45,10 +51,12 @@ impl JobsService {
         JobsService { view, tables }
     }
 
-    /// Has an operation decided: by its answer, a definite refusal, or an unknown outcome.
-    async fn decide(&self, op: Op) -> Result<Applied, Status> {
+    /// Has an operation decided, once if it is a call of a session: by its answer, a definite refusal, or an unknown
+    /// outcome.
+    async fn decide(&self, op: Op, call: Option<wire::SessionCall>) -> Result<Applied, Status> {
         op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        match timeout(WRITE_MAX, self.view.handle.request(op)).await {
+        match timeout(WRITE_MAX, self.view.handle.request(op, session(call))).await {
+            Ok(Ok(Applied { reply: Reply::SessionRefused(refusal), .. })) => Err(session_refused(refusal)),
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => Err(refused(&self.view.book, self.view.node, &error)),
             Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", WRITE_MAX.as_millis()))),
@@ -67,9 +75,13 @@ impl JobsService {
         Ok(job)
     }
 
-    async fn submit_all(&self, jobs: Vec<wire::NewJob>) -> Result<Vec<wire::Submitted>, Status> {
+    async fn submit_all(
+        &self,
+        jobs: Vec<wire::NewJob>,
+        call: Option<wire::SessionCall>,
+    ) -> Result<Vec<wire::Submitted>, Status> {
         let jobs = jobs.into_iter().map(|job| self.known_handler(job)).collect::<Result<_, _>>()?;
-        match self.decide(Op::Submit { jobs }).await?.reply {
+        match self.decide(Op::Submit { jobs }, call).await?.reply {
             Reply::Submitted(Ok(jobs)) => Ok(jobs.iter().map(submitted_to_wire).collect()),
             Reply::Submitted(Err(refusal)) => Err(Status::already_exists(refusal.to_string())),
             other => Err(wrong_reply(&other)),
@@ -121,9 +133,22 @@ impl JobsService {
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
+    async fn open_session(
+        &self,
+        _: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        match self.decide(Op::OpenSession, None).await?.reply {
+            Reply::SessionOpened { session } => {
+                Ok(Response::new(wire::OpenSessionReply { session: session.0, idle_ms_max: SESSION_TTL_MS }))
+            }
+            other => Err(wrong_reply(&other)),
+        }
+    }
+
     async fn submit(&self, request: Request<wire::SubmitRequest>) -> Result<Response<wire::SubmitReply>, Status> {
-        let job = request.into_inner().job.ok_or_else(|| Status::invalid_argument("no job was given"))?;
-        let jobs = self.submit_all(vec![job]).await?;
+        let wire::SubmitRequest { job, session } = request.into_inner();
+        let job = job.ok_or_else(|| Status::invalid_argument("no job was given"))?;
+        let jobs = self.submit_all(vec![job], session).await?;
         Ok(Response::new(wire::SubmitReply { job: jobs.into_iter().next() }))
     }
 
@@ -131,18 +156,20 @@ impl Jobs for JobsService {
         &self,
         request: Request<wire::SubmitBulkRequest>,
     ) -> Result<Response<wire::SubmitBulkReply>, Status> {
-        let jobs = self.submit_all(request.into_inner().jobs).await?;
+        let wire::SubmitBulkRequest { jobs, session } = request.into_inner();
+        let jobs = self.submit_all(jobs, session).await?;
         Ok(Response::new(wire::SubmitBulkReply { jobs }))
     }
 
     async fn claim(&self, request: Request<wire::ClaimRequest>) -> Result<Response<wire::ClaimReply>, Status> {
-        let wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms } = request.into_inner();
+        let wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms, session } =
+            request.into_inner();
         let op = Op::Claim { worker, queues, handlers, max_jobs, lease_ms };
         let until = Instant::now() + Duration::from_millis(wait_ms).min(CLAIM_WAIT_MAX);
         let mut pulse = self.view.handle.pulse();
         loop {
             let seen = *pulse.borrow_and_update();
-            let Applied { index, reply } = self.decide(op.clone()).await?;
+            let Applied { index, reply } = self.decide(op.clone(), session).await?;
             let Reply::Claimed(jobs) = reply else { return Err(wrong_reply(&reply)) };
             if !jobs.is_empty() || Instant::now() >= until {
                 let jobs = jobs.into_iter().map(|job| claimed_to_wire(job, lease_ms)).collect();
@@ -159,9 +186,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<wire::HeartbeatLeasesRequest>,
     ) -> Result<Response<wire::HeartbeatLeasesReply>, Status> {
-        let wire::HeartbeatLeasesRequest { leases, lease_ms } = request.into_inner();
+        let wire::HeartbeatLeasesRequest { leases, lease_ms, session } = request.into_inner();
         let leases = leases.into_iter().map(|l| lease(Some(l))).collect::<Result<_, _>>()?;
-        let Applied { index, reply } = self.decide(Op::Heartbeat { leases, lease_ms }).await?;
+        let Applied { index, reply } = self.decide(Op::Heartbeat { leases, lease_ms }, session).await?;
         let Reply::Heartbeats(renewals) = reply else { return Err(wrong_reply(&reply)) };
         let renewals = renewals
             .into_iter()
@@ -180,24 +207,27 @@ impl Jobs for JobsService {
     }
 
     async fn ack(&self, request: Request<wire::AckRequest>) -> Result<Response<wire::SettleReply>, Status> {
-        let acks = request.into_inner().acks.into_iter().map(ack).collect::<Result<_, _>>()?;
-        match self.decide(Op::Ack { acks }).await? {
+        let wire::AckRequest { acks, session } = request.into_inner();
+        let acks = acks.into_iter().map(ack).collect::<Result<_, _>>()?;
+        match self.decide(Op::Ack { acks }, session).await? {
             Applied { index, reply: Reply::Acked(settled) } => Ok(Response::new(settle_reply(index, settled))),
             Applied { reply, .. } => Err(wrong_reply(&reply)),
         }
     }
 
     async fn fail(&self, request: Request<wire::FailRequest>) -> Result<Response<wire::SettleReply>, Status> {
-        let failures = request.into_inner().failures.into_iter().map(failure).collect::<Result<_, _>>()?;
-        match self.decide(Op::Fail { failures }).await? {
+        let wire::FailRequest { failures, session } = request.into_inner();
+        let failures = failures.into_iter().map(failure).collect::<Result<_, _>>()?;
+        match self.decide(Op::Fail { failures }, session).await? {
             Applied { index, reply: Reply::Failed(settled) } => Ok(Response::new(settle_reply(index, settled))),
             Applied { reply, .. } => Err(wrong_reply(&reply)),
         }
     }
 
     async fn cancel(&self, request: Request<wire::CancelRequest>) -> Result<Response<wire::CancelReply>, Status> {
-        let id = JobId(request.into_inner().id);
-        let Applied { index, reply } = self.decide(Op::Cancel { job: id }).await?;
+        let wire::CancelRequest { id, session } = request.into_inner();
+        let id = JobId(id);
+        let Applied { index, reply } = self.decide(Op::Cancel { job: id }, session).await?;
         let state = match reply {
             Reply::Cancelled(Ok(CancelOutcome::Cancelled)) => JobState::Cancelled,
             Reply::Cancelled(Ok(CancelOutcome::Requested)) => JobState::Running,
@@ -286,6 +316,17 @@ fn settle_reply(index: Index, settled: Vec<Result<Settled, LeaseRefusal>>) -> wi
         })
         .collect();
     wire::SettleReply { settled, index: index.0 }
+}
+
+fn session_refused(refusal: SessionRefusal) -> Status {
+    let word = match refusal {
+        SessionRefusal::Expired { .. } => SESSION_EXPIRED,
+        SessionRefusal::Overtaken { .. } => "overtaken",
+        SessionRefusal::Reused { .. } => "reused",
+    };
+    let mut header = MetadataMap::new();
+    header.insert(SESSION_HEADER, MetadataValue::from_static(word));
+    Status::with_metadata(Code::FailedPrecondition, refusal.to_string(), header)
 }
 
 fn no_job(id: JobId) -> Status {

@@ -127,7 +127,8 @@ impl Leases {
     async fn renew(&self, client: &Client) -> Result<(), ClientError> {
         for batch in self.live().chunks(LEASES_MAX) {
             let leases = batch.iter().map(|((job, token), _)| wire::LeaseRef { job: job.0, token: token.0 }).collect();
-            let request = wire::HeartbeatLeasesRequest { leases, lease_ms: self.length.as_millis() as u64 };
+            let request =
+                wire::HeartbeatLeasesRequest { leases, lease_ms: self.length.as_millis() as u64, session: None };
             let sent = Instant::now();
             let reply = client.heartbeat(request, self.length / 3).await?;
             for ((name, _), renewal) in batch.iter().zip(&reply.renewals) {

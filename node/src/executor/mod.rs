@@ -202,6 +202,7 @@ impl Executor {
             lease_ms: self.settings.lease_ms,
             // The lease counts from the sending of the claim, so a long wait would leave nothing of it.
             wait_ms: (CLAIM_WAIT_MAX.as_millis() as u64).min(self.settings.lease_ms / 3),
+            session: None,
         }
     }
 

@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 
-use raftdeck_jobs::{Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, QueueCounts, Recent, Restored};
+use raftdeck_jobs::{
+    Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, QueueCounts, Recent, Restored, SessionEntry, SessionId,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_rusqlite::{
     params,
@@ -31,6 +33,7 @@ const SCHEMA: &str = "
     create index if not exists jobs_by_state on jobs (state, id);
     create table if not exists queues (name text primary key, record blob not null) strict, without rowid;
     create table if not exists keys (name text primary key, record blob not null) strict, without rowid;
+    create table if not exists sessions (id integer primary key, record blob not null) strict;
     create table if not exists recent (finish_seq integer primary key, record blob not null) strict;
 ";
 
@@ -107,6 +110,7 @@ pub fn load(conn: &mut Connection, storage_id: &str, log_end: u64) -> Result<(St
         jobs: read_all(conn, &format!("select record, crc from jobs where state < {FIRST_FINAL}"), read_job)?,
         queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
         keys: read_all(conn, "select name, record from keys", named::<KeyEntry>)?,
+        sessions: read_all(conn, "select id, record from sessions", read_session)?,
         recent: read_all(conn, "select record from recent", |r| unpack::<Recent>(&blob(r, 0)?))?,
     };
     let machine = Machine::restore(restored).map_err(|e| StorageError::Damaged(format!("{FILE}: {e}")))?;
@@ -150,6 +154,14 @@ impl StateStore {
         let mut key_gone = tx.prepare_cached("delete from keys where name = ?")?;
         for name in &changes.keys_removed {
             key_gone.execute([name])?;
+        }
+        let mut session_row = tx.prepare_cached("insert or replace into sessions values (?, ?)")?;
+        for (session, entry) in &changes.sessions_set {
+            session_row.execute(params![session.0.cast_signed(), pack(entry)])?;
+        }
+        let mut session_gone = tx.prepare_cached("delete from sessions where id = ?")?;
+        for session in &changes.sessions_removed {
+            session_gone.execute([session.0.cast_signed()])?;
         }
         let mut recent_row = tx.prepare_cached("insert or replace into recent values (?, ?)")?;
         for recent in &changes.recent {
@@ -213,6 +225,11 @@ fn read_job(row: &Row<'_>) -> Result<Job, StorageError> {
 fn named<T: DeserializeOwned>(row: &Row<'_>) -> Result<(String, T), StorageError> {
     let name = row.get(0).map_err(StorageError::sqlite(FILE))?;
     Ok((name, unpack(&blob(row, 1)?)?))
+}
+
+fn read_session(row: &Row<'_>) -> Result<(SessionId, SessionEntry), StorageError> {
+    let id: i64 = row.get(0).map_err(StorageError::sqlite(FILE))?;
+    Ok((SessionId(id.cast_unsigned()), unpack(&blob(row, 1)?)?))
 }
 
 fn blob(row: &Row<'_>, column: usize) -> Result<Vec<u8>, StorageError> {

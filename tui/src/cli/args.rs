@@ -167,9 +167,15 @@ pub struct Sim {
     /// Simulated seconds with faults, for each seed
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
-    /// Nodes; each seed draws 1 to 7 of them unless told
+    /// Nodes at the start; each seed draws 3 to 7 of them unless told
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub nodes: Option<u8>,
+    /// Only these faults, by number: what a shrunk seed is left with
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    pub only: Option<Vec<u32>>,
+    /// Do not shrink seeds that fail
+    #[arg(long)]
+    pub no_shrink: bool,
 }
 
 /// `demo`.

@@ -1,10 +1,11 @@
 //! `sim`: a cluster that is simulated, event for event, from one seed.
 //!
 //! With a file it plays a scenario and prints it as a transcript; without, it runs many seeds with random faults, on all
-//! cores, and says what was done in them. A seed that breaks a law is printed as the one command that runs it again.
+//! cores, and says what was done in them. A seed that breaks a law is shrunk to the faults that it needs, and printed as
+//! the one command that runs it again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -12,20 +13,28 @@ use std::{
     time::Instant,
 };
 
-use raftdeck_sim::{Outcome, SwarmOptions, run_seed};
+use raftdeck_sim::{Outcome, SwarmOptions, run_seed, shrink};
 use serde::Serialize;
 
 use super::{args::Sim, failure::Failure, out::Out};
+
+/// Failing seeds that are shrunk: each takes many runs.
+const SHRUNK_MAX: usize = 3;
+
+/// Runs spent on shrinking one.
+const SHRINK_TRIES_MAX: usize = 200;
 
 #[derive(Serialize)]
 struct Report {
     seeds: u64,
     simulated_s: u64,
     wall_s: f64,
+    events: u64,
     elections: u64,
     acknowledged: u64,
     jobs: u64,
     faults: BTreeMap<&'static str, u64>,
+    reached: BTreeMap<&'static str, u64>,
     violations: Vec<Violated>,
 }
 
@@ -33,6 +42,9 @@ struct Report {
 struct Violated {
     seed: u64,
     law: String,
+    /// How many faults struck, and how many of them are needed.
+    faults: usize,
+    needed: Option<usize>,
     again: String,
 }
 
@@ -56,8 +68,50 @@ fn play(file: &Path, seed: u64, out: Out) -> Result<(), Failure> {
 
 fn swarm(args: &Sim, out: Out) -> Result<(), Failure> {
     let started = Instant::now();
-    let options = SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from) };
-    let (first, last) = (*args.seeds.start(), *args.seeds.end());
+    let only = args.only.as_ref().map(|only| only.iter().copied().collect::<BTreeSet<u32>>());
+    let options = SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from), only };
+    let outcomes = run_seeds(*args.seeds.start(), *args.seeds.end(), &options);
+    let mut report = Report {
+        seeds: args.seeds.end() - args.seeds.start() + 1,
+        simulated_s: outcomes.iter().map(|o| o.counts.simulated_us).sum::<u64>() / 1_000_000,
+        wall_s: started.elapsed().as_secs_f64(),
+        events: outcomes.iter().map(|o| o.counts.events).sum(),
+        elections: 0,
+        acknowledged: outcomes.iter().map(|o| o.counts.acknowledged).sum(),
+        jobs: outcomes.iter().map(|o| o.counts.jobs).sum(),
+        faults: BTreeMap::new(),
+        reached: BTreeMap::new(),
+        violations: Vec::new(),
+    };
+    for outcome in &outcomes {
+        for (kind, count) in &outcome.counts.faults {
+            *report.faults.entry(kind).or_default() += count;
+        }
+        for (kind, count) in &outcome.counts.reached {
+            *report.reached.entry(kind).or_default() += count;
+        }
+        if let Some(law) = &outcome.violation {
+            let shrinks = !args.no_shrink && args.only.is_none() && report.violations.len() < SHRUNK_MAX;
+            let needed = shrinks.then(|| shrink(outcome, &options, SHRINK_TRIES_MAX));
+            report.violations.push(Violated {
+                seed: outcome.seed,
+                law: law.to_string(),
+                faults: outcome.counts.struck.len(),
+                needed: needed.as_ref().map(BTreeSet::len),
+                again: again(args, outcome.seed, needed.as_ref().or(options.only.as_ref())),
+            });
+        }
+    }
+    report.elections = report.reached.get("elected").copied().unwrap_or_default();
+    out.say(&report, || words(&report))?;
+    match &report.violations[..] {
+        [] => Ok(()),
+        [one, ..] => Err(Failure::Refused(format!("seed {}: {}; again: {}", one.seed, one.law, one.again))),
+    }
+}
+
+/// All seeds, on all cores.
+fn run_seeds(first: u64, last: u64, options: &SwarmOptions) -> Vec<Outcome> {
     let next = AtomicU64::new(first);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -66,46 +120,30 @@ fn swarm(args: &Sim, out: Out) -> Result<(), Failure> {
     };
     let mut outcomes: Vec<Outcome> = thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a law kept by an assertion was broken")).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("a seed's panic is caught")).collect()
     });
     outcomes.sort_by_key(|outcome| outcome.seed);
+    outcomes
+}
 
+/// The command that runs a seed again.
+fn again(args: &Sim, seed: u64, only: Option<&BTreeSet<u32>>) -> String {
     let nodes = args.nodes.map(|n| format!(" --nodes {n}")).unwrap_or_default();
-    let mut report = Report {
-        seeds: last - first + 1,
-        simulated_s: outcomes.iter().map(|o| o.counts.simulated_us).sum::<u64>() / 1_000_000,
-        wall_s: started.elapsed().as_secs_f64(),
-        elections: outcomes.iter().map(|o| o.counts.leaders).sum(),
-        acknowledged: outcomes.iter().map(|o| o.counts.acknowledged).sum(),
-        jobs: outcomes.iter().map(|o| o.counts.jobs).sum(),
-        faults: BTreeMap::new(),
-        violations: Vec::new(),
-    };
-    for Outcome { seed, counts, violation } in outcomes {
-        for (kind, count) in counts.faults {
-            *report.faults.entry(kind).or_default() += count;
-        }
-        report.violations.extend(violation.map(|law| Violated {
-            seed,
-            law: law.to_string(),
-            again: format!("raftdeck sim --seeds {seed}..{seed} --seconds {}{nodes}", args.seconds),
-        }));
-    }
-    out.say(&report, || words(&report))?;
-    match &report.violations[..] {
-        [] => Ok(()),
-        [one, ..] => Err(Failure::Refused(format!("seed {}: {}; again: {}", one.seed, one.law, one.again))),
-    }
+    let only = only.map(|only| only.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
+    let only = only.filter(|only| !only.is_empty()).map(|only| format!(" --only {only}")).unwrap_or_default();
+    format!("raftdeck sim --seeds {seed}..{seed} --seconds {}{nodes}{only}", args.seconds)
 }
 
 fn words(report: &Report) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let reached: Vec<String> = report.reached.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     let mut lines = vec![
         format!(
             "{} seeds, {} s simulated in {:.1} s: {} elections, {} requests acknowledged, {} jobs",
             report.seeds, report.simulated_s, report.wall_s, report.elections, report.acknowledged, report.jobs
         ),
         format!("faults: {}", faults.join(", ")),
+        format!("reached: {}", reached.join(", ")),
     ];
     lines.extend(report.violations.iter().map(|v| format!("seed {}: {}", v.seed, v.law)));
     if report.violations.is_empty() {

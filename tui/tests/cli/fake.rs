@@ -187,6 +187,13 @@ impl Admin for Fake {
 
 #[tonic::async_trait]
 impl Jobs for Fake {
+    async fn open_session(
+        &self,
+        _: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        Ok(Response::new(wire::OpenSessionReply { session: 1, ..Default::default() }))
+    }
+
     async fn submit(&self, request: Request<wire::SubmitRequest>) -> Answer<wire::SubmitReply> {
         let job = Fake::submit(self, request.into_inner().job.unwrap());
         Ok(Response::new(wire::SubmitReply { job: Some(job) }))

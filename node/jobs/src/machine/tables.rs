@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Machine;
 use crate::{
     Changes, Job, JobId, JobState, Meta, QueueCounts, Recent, RestoreError, Restored, counts::Counts, keys::Keys,
-    limits::Bounds, recent::Recents,
+    limits::Bounds, recent::Recents, sessions::Sessions,
 };
 
 impl Machine {
@@ -14,6 +14,7 @@ impl Machine {
         let changed = std::mem::take(&mut self.changed);
         let jobs = changed.iter().filter_map(|id| self.shared(*id).cloned()).collect();
         let (keys_set, keys_removed) = self.keys.take_changed();
+        let (sessions_set, sessions_removed) = self.sessions.take_changed();
         let meta = Meta {
             next_id: self.next_id,
             now_ms: self.now_ms,
@@ -24,7 +25,18 @@ impl Machine {
         let queues = self.counts.take_changed();
         let recent = self.recents.take_unwritten();
         let recent_floor = (self.finish_seq + 1).saturating_sub(self.bounds.recent_max as u64);
-        Changes { applied: self.applied, meta, jobs, queues, keys_set, keys_removed, recent, recent_floor }
+        Changes {
+            applied: self.applied,
+            meta,
+            jobs,
+            queues,
+            keys_set,
+            keys_removed,
+            sessions_set,
+            sessions_removed,
+            recent,
+            recent_floor,
+        }
     }
 
     /// These changes are durable: the finished jobs among them leave memory.
@@ -40,7 +52,7 @@ impl Machine {
     }
 
     pub(crate) fn restore_with_bounds(rows: Restored, bounds: Bounds) -> Result<Self, RestoreError> {
-        let Restored { applied, meta, jobs, queues, keys, recent } = rows;
+        let Restored { applied, meta, jobs, queues, keys, sessions, recent } = rows;
         let mut machine = Self::with_bounds(bounds);
         machine.applied = applied;
         machine.next_id = meta.next_id;
@@ -49,6 +61,7 @@ impl Machine {
         machine.finished_digest = meta.finished_digest;
         machine.counts = Counts::new(queues.into_iter().collect());
         machine.keys = Keys::new(keys.into_iter().collect());
+        machine.sessions = Sessions::new(sessions)?;
         machine.recents = Recents::new(&latest(recent, meta.finish_seq, bounds.recent_max)?);
         for job in jobs {
             machine.accept(job)?;

@@ -5,6 +5,7 @@ mod lease;
 mod life;
 mod model;
 mod random;
+mod sessions;
 mod tables;
 mod validation;
 
@@ -12,7 +13,8 @@ use bytes::Bytes;
 
 use crate::{
     Ack, Backoff, CancelOutcome, CancelRefusal, ClaimedJob, Command, Failure, HistoryKind, Job, JobId, JobState, Lease,
-    LeaseRefusal, LeaseToken, Machine, NewJob, Op, Renewed, Reply, Settled, SubmitRefusal, Submitted, limits::Bounds,
+    LeaseRefusal, LeaseToken, Machine, NewJob, Op, Renewed, Reply, SessionCall, SessionId, SessionRefusal, Settled,
+    SubmitRefusal, Submitted, limits::Bounds,
 };
 
 /// A machine and the log that it is fed from, one entry after the other.
@@ -39,7 +41,17 @@ impl Desk {
     }
 
     fn apply(&mut self, op: Op) -> Reply {
-        self.machine.apply(self.machine.applied() + 1, &Command { stamp_ms: self.stamp_ms, op })
+        self.machine.apply(self.machine.applied() + 1, &Command { stamp_ms: self.stamp_ms, op, session: None })
+    }
+
+    fn open_session(&mut self) -> SessionId {
+        let Reply::SessionOpened { session } = self.apply(Op::OpenSession) else { panic!("no session") };
+        session
+    }
+
+    fn call(&mut self, session: SessionId, seq: u64, op: Op) -> Reply {
+        let session = Some(SessionCall { session, seq });
+        self.machine.apply(self.machine.applied() + 1, &Command { stamp_ms: self.stamp_ms, op, session })
     }
 
     fn try_submit(&mut self, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, SubmitRefusal> {

@@ -1,8 +1,8 @@
-//! The reference model: the rules again, as dumb as possible. Jobs and keys are flat lists that are scanned from end to
+//! The reference model: the rules again, as dumb as possible. Jobs, keys and calls are flat lists that are scanned from end to
 //! end; there is no index, no counter, no digest, and nothing is ever let go.
 
 use super::*;
-use crate::{Standing, retry};
+use crate::{Standing, codec, retry, sessions::Kept};
 
 pub(super) struct Model {
     bounds: Bounds,
@@ -10,6 +10,22 @@ pub(super) struct Model {
     finished: u64,
     pub(super) jobs: Vec<Row>,
     keys: Vec<Key>,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    id: SessionId,
+    active_ms: u64,
+    forgotten: bool,
+    /// Every call that was ever done.
+    calls: Vec<Call>,
+}
+
+struct Call {
+    seq: u64,
+    op: Op,
+    index: u64,
+    reply: Reply,
 }
 
 pub(super) struct Row {
@@ -65,12 +81,79 @@ impl Row {
 
 impl Model {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, now_ms: 0, finished: 0, jobs: Vec::new(), keys: Vec::new() }
+        Self { bounds, now_ms: 0, finished: 0, jobs: Vec::new(), keys: Vec::new(), sessions: Vec::new() }
     }
 
     pub(super) fn apply(&mut self, index: u64, command: &Command) -> Reply {
         self.now_ms = self.now_ms.max(command.stamp_ms);
-        match &command.op {
+        match command.session {
+            None => self.execute(index, &command.op),
+            Some(call) => self.call(index, call, &command.op),
+        }
+    }
+
+    pub(super) fn is_new(&self, call: SessionCall) -> bool {
+        let known = self.sessions.iter().find(|session| session.id == call.session && !session.forgotten);
+        known.is_some_and(|session| session.calls.iter().all(|done| done.seq < call.seq))
+    }
+
+    fn call(&mut self, index: u64, SessionCall { session, seq }: SessionCall, op: &Op) -> Reply {
+        self.forget_sessions();
+        let Some(place) = self.sessions.iter().position(|known| known.id == session && !known.forgotten) else {
+            return Reply::SessionRefused(SessionRefusal::Expired { session });
+        };
+        let calls = &self.sessions[place].calls;
+        let last = calls.iter().map(|done| done.seq).max().unwrap_or(0);
+        if last > seq {
+            return Reply::SessionRefused(SessionRefusal::Overtaken { session, seq, last });
+        }
+        let reply = match calls.iter().find(|done| done.seq == seq) {
+            Some(done) if done.op != *op => return Reply::SessionRefused(SessionRefusal::Reused { session, seq }),
+            Some(done) => {
+                let (index, mut reply) = (done.index, done.reply.clone());
+                if let Reply::Claimed(jobs) = &mut reply {
+                    *jobs = std::mem::take(jobs).into_iter().filter_map(|job| self.still(job)).collect();
+                }
+                Reply::Repeated { index, reply: Box::new(reply) }
+            }
+            None => {
+                let reply = self.execute(index, op);
+                if reply != Reply::Claimed(vec![]) {
+                    self.sessions[place].calls.push(Call { seq, op: op.clone(), index, reply: reply.clone() });
+                }
+                reply
+            }
+        };
+        self.sessions[place].active_ms = self.now_ms;
+        self.forget_sessions();
+        reply
+    }
+
+    /// A claimed job as its worker would get it now, if the lease still holds.
+    fn still(&mut self, job: ClaimedJob) -> Option<ClaimedJob> {
+        let lease = self.row(job.id)?.lease.as_ref().filter(|lease| lease.token == job.token)?;
+        Some(ClaimedJob { deadline_ms: lease.deadline_ms, ..job })
+    }
+
+    fn forget_sessions(&mut self) {
+        let (now_ms, bounds) = (self.now_ms, self.bounds);
+        for session in &mut self.sessions {
+            session.forgotten |= session.active_ms + bounds.session_ttl_ms <= now_ms;
+        }
+        loop {
+            let known = || self.sessions.iter().filter(|session| !session.forgotten);
+            let last = known().filter_map(|session| session.calls.iter().max_by_key(|done| done.seq));
+            let bytes: usize = last.map(|done| codec::encode(&Kept::of(&done.reply), 0).len() - 1).sum();
+            if known().count() <= bounds.sessions_max && bytes <= bounds.session_bytes_max {
+                return;
+            }
+            let known = self.sessions.iter_mut().filter(|session| !session.forgotten);
+            known.min_by_key(|session| (session.active_ms, session.id)).unwrap().forgotten = true;
+        }
+    }
+
+    fn execute(&mut self, index: u64, op: &Op) -> Reply {
+        match op {
             Op::Submit { jobs } => Reply::Submitted(self.submit(index, jobs)),
             Op::Claim { worker: _, queues, handlers, max_jobs, lease_ms } => {
                 Reply::Claimed(self.claim(index, queues, handlers, *max_jobs, *lease_ms))
@@ -92,6 +175,13 @@ impl Model {
             ),
             Op::Cancel { job } => Reply::Cancelled(self.cancel(*job)),
             Op::Tick => Reply::Ticked { moved: self.tick() },
+            Op::OpenSession => {
+                let session = SessionId(index);
+                let opened = Session { id: session, active_ms: self.now_ms, forgotten: false, calls: Vec::new() };
+                self.sessions.push(opened);
+                self.forget_sessions();
+                Reply::SessionOpened { session }
+            }
         }
     }
 

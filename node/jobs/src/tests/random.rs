@@ -11,10 +11,19 @@ use super::{
     tables::Tables,
     *,
 };
-use crate::{Changes, KeyEntry, Meta, QueueCounts, codec};
+use crate::{Changes, KeyEntry, Meta, QueueCounts, SessionEntry, codec};
 
 /// Small enough for every bound to be met often.
-const BOUNDS: Bounds = Bounds { keys_max: 2, key_ttl_ms: 20_000, recent_max: 4, claim_bytes_max: 8, tick_moves_max: 3 };
+const BOUNDS: Bounds = Bounds {
+    keys_max: 2,
+    key_ttl_ms: 20_000,
+    sessions_max: 3,
+    session_ttl_ms: 10_000,
+    session_bytes_max: 24,
+    recent_max: 4,
+    claim_bytes_max: 8,
+    tick_moves_max: 3,
+};
 
 /// One entry of the log to be, and what happens to the second machine after it.
 #[derive(Clone, Debug)]
@@ -23,18 +32,31 @@ struct Step {
     /// The stamp is this much behind, as that of a new leader with a slow clock.
     behind_ms: u64,
     act: Act,
+    /// In a session: one of those that were opened, counted back from the latest, and this far from its last number.
+    call: Option<(usize, u64)>,
     then: Then,
 }
 
 #[derive(Clone, Debug)]
 enum Act {
     Submit(Vec<NewJob>),
-    Claim { queues: Vec<String>, handlers: Vec<String>, max_jobs: u32, lease_ms: u64 },
-    Heartbeat { picks: Vec<Pick>, lease_ms: u64 },
+    Claim {
+        queues: Vec<String>,
+        handlers: Vec<String>,
+        max_jobs: u32,
+        lease_ms: u64,
+    },
+    Heartbeat {
+        picks: Vec<Pick>,
+        lease_ms: u64,
+    },
     Ack(Vec<(Pick, bool)>),
     Fail(Vec<(Pick, Option<u64>, bool)>),
     Cancel(u64),
     Tick,
+    Open,
+    /// A call of a session again, counted back from the latest: a second try, or a message that was late.
+    Again(usize),
     Nothing,
 }
 
@@ -58,10 +80,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let then =
         prop_oneof![5 => Just(Then::GoOn), 2 => Just(Then::Take), 2 => Just(Then::Remember), 1 => Just(Then::Crash)];
     let behind_ms = prop_oneof![9 => Just(0), 1 => 0..2000_u64];
-    let step = (passes_ms, behind_ms, act(), then).prop_map(|(passes_ms, behind_ms, act, then)| Step {
+    let call = option::weighted(0.5, (0..4_usize, 0..4_u64));
+    let step = (passes_ms, behind_ms, act(), call, then).prop_map(|(passes_ms, behind_ms, act, call, then)| Step {
         passes_ms,
         behind_ms,
         act,
+        call,
         then,
     });
     vec(step, 1..80)
@@ -82,6 +106,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => vec((picks(), wait_ms(), prop::bool::weighted(0.2)), 0..3).prop_map(Act::Fail),
         2 => (0..12_u64).prop_map(Act::Cancel),
         5 => Just(Act::Tick),
+        3 => Just(Act::Open),
+        6 => (0..6_usize).prop_map(Act::Again),
         1 => Just(Act::Nothing),
     ]
 }
@@ -125,6 +151,8 @@ struct Bench {
     stamp_ms: u64,
     log: Vec<Option<(Command, Reply)>>,
     leases: Vec<Lease>,
+    /// The sessions that were opened, and the number last used in each.
+    sessions: Vec<SessionCall>,
     finals: BTreeMap<JobId, Job>,
 }
 
@@ -139,6 +167,7 @@ impl Bench {
             stamp_ms: 0,
             log: Vec::new(),
             leases: Vec::new(),
+            sessions: Vec::new(),
             finals: BTreeMap::new(),
         };
         bench.take();
@@ -149,8 +178,8 @@ impl Bench {
     fn step(&mut self, step: Step) {
         self.stamp_ms += step.passes_ms;
         let index = self.log.len() as u64 + 1;
-        match self.op(step.act) {
-            Some(op) => self.apply(index, self.stamp_ms.saturating_sub(step.behind_ms), op),
+        match self.command(step.act, step.call, self.stamp_ms.saturating_sub(step.behind_ms)) {
+            Some(command) => self.apply(index, command),
             None => {
                 self.steady.apply_nothing(index);
                 self.restarted.apply_nothing(index);
@@ -164,6 +193,24 @@ impl Bench {
             Then::Crash => self.crash(),
         }
         self.check();
+    }
+
+    fn command(&mut self, act: Act, call: Option<(usize, u64)>, stamp_ms: u64) -> Option<Command> {
+        if let Act::Again(back) = act {
+            let calls = self.log.iter().rev().flatten().filter(|(command, _)| command.session.is_some());
+            let (command, _) = calls.into_iter().nth(back)?;
+            return Some(Command { stamp_ms, ..command.clone() });
+        }
+        let op = self.op(act)?;
+        let session = call.map(|(back, further)| {
+            let place = self.sessions.len().checked_sub(back + 1);
+            let mut never = SessionCall { session: SessionId(0), seq: 1 };
+            let call = place.map_or(&mut never, |place| &mut self.sessions[place]);
+            // Mostly the next number; sometimes the last one with another request, or one that skips some.
+            call.seq += [1, 1, 0, 3][further as usize];
+            *call
+        });
+        Some(Command { stamp_ms, op, session })
     }
 
     fn op(&self, act: Act) -> Option<Op> {
@@ -191,7 +238,8 @@ impl Bench {
             }
             Act::Cancel(job) => Op::Cancel { job: JobId(job) },
             Act::Tick => Op::Tick,
-            Act::Nothing => return None,
+            Act::Open => Op::OpenSession,
+            Act::Again(_) | Act::Nothing => return None,
         })
     }
 
@@ -202,11 +250,17 @@ impl Bench {
         lease
     }
 
-    fn apply(&mut self, index: u64, stamp_ms: u64, op: Op) {
-        let command = Command { stamp_ms, op };
+    fn apply(&mut self, index: u64, command: Command) {
+        if let Some(call) = command.session {
+            let is_new = self.model.is_new(call);
+            assert_eq!((self.steady.is_new_call(call), self.restarted.is_new_call(call)), (is_new, is_new), "{call:?}");
+        }
         let expected = self.model.apply(index, &command);
         assert_eq!(self.steady.apply(index, &command), expected, "the machine against the model, entry {index}");
         assert_eq!(self.restarted.apply(index, &command), expected, "the restarted machine, entry {index}");
+        if let Reply::SessionOpened { session } = expected {
+            self.sessions.push(SessionCall { session, seq: 0 });
+        }
         if let Reply::Claimed(jobs) = &expected {
             for job in jobs {
                 let earlier = self.leases.iter().filter(|lease| lease.job == job.id);
@@ -270,13 +324,37 @@ impl Bench {
         self.finals = finals.map(|row| (row.id, steady.job(row.id).expect("as above").clone())).collect();
     }
 
+    /// Of all entries of one call, at most one was done, and all that repeat it say what it said.
+    fn check_calls(&self) {
+        let mut done: BTreeMap<(SessionId, u64), (u64, &Reply)> = BTreeMap::new();
+        for (index, entry) in (1..).zip(&self.log) {
+            let Some((Command { session: Some(SessionCall { session, seq }), .. }, reply)) = entry else { continue };
+            match reply {
+                Reply::SessionRefused(_) => {}
+                Reply::Claimed(jobs) if jobs.is_empty() => {}
+                Reply::Repeated { index, reply } => match (done[&(*session, *seq)], &**reply) {
+                    ((first, Reply::Claimed(given)), Reply::Claimed(again)) => {
+                        assert_eq!(first, *index);
+                        assert!(again.iter().all(|job| given.iter().any(|g| (g.id, g.token) == (job.id, job.token))));
+                    }
+                    (first, reply) => assert_eq!(first, (*index, reply)),
+                },
+                first => {
+                    let earlier = done.insert((*session, *seq), (index, first));
+                    assert_eq!(earlier, None, "call {seq} of session {session} was done twice");
+                }
+            }
+        }
+    }
+
     /// Everything written: the tables alone come to the hash of the machine.
     fn check_tables(&mut self) {
         self.take();
         self.remember();
         let meta = self.tables.meta.expect("written");
         assert_eq!(meta.state_hash, self.steady.state_hash());
-        assert_eq!(hash_from_scratch(self.tables.all_jobs(), &self.tables.keys, meta), meta.state_hash);
+        let Tables { keys, sessions, .. } = &self.tables;
+        assert_eq!(hash_from_scratch(self.tables.all_jobs(), keys, sessions, meta), meta.state_hash);
         assert_eq!(self.tables.jobs.len(), self.model.jobs.len());
         for job in self.tables.all_jobs() {
             assert_eq!(self.steady.job(job.id), Some(&job), "the row is the record");
@@ -295,10 +373,16 @@ fn check_job(job: &Job, row: &Row) {
 }
 
 /// The definition of the state hash, over everything at once.
-fn hash_from_scratch(jobs: impl Iterator<Item = Job>, keys: &BTreeMap<String, KeyEntry>, meta: Meta) -> u64 {
+fn hash_from_scratch(
+    jobs: impl Iterator<Item = Job>,
+    keys: &BTreeMap<String, KeyEntry>,
+    sessions: &BTreeMap<SessionId, SessionEntry>,
+    meta: Meta,
+) -> u64 {
     let jobs_digest = jobs.fold(0_u64, |sum, job| sum.wrapping_add(job.digest()));
     let keys_digest = keys.iter().fold(0_u64, |sum, row| sum.wrapping_add(codec::digest(&row)));
-    codec::digest(&(jobs_digest, keys_digest, meta.next_id, meta.now_ms, meta.finish_seq))
+    let answered_digest = sessions.iter().fold(keys_digest, |sum, row| sum.wrapping_add(codec::digest(&row)));
+    codec::digest(&(jobs_digest, answered_digest, meta.next_id, meta.now_ms, meta.finish_seq))
 }
 
 proptest! {
@@ -310,12 +394,13 @@ proptest! {
         for step in steps {
             bench.step(step);
         }
+        bench.check_calls();
         bench.check_tables();
     }
 
     #[test]
-    fn arbitrary_bytes_are_a_command_or_an_error(bytes in vec(any::<u8>(), 0..64)) {
-        let versioned: Bytes = [1].into_iter().chain(bytes).collect();
+    fn arbitrary_bytes_are_a_command_or_an_error(version in 1..3_u8, bytes in vec(any::<u8>(), 0..64)) {
+        let versioned: Bytes = [version].into_iter().chain(bytes).collect();
         if let Ok(command) = Command::decode(&versioned) {
             Machine::new().apply(1, &command);
         }

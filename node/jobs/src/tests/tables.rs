@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Changes, KeyEntry, Meta, Outcome, QueueCounts, Recent, RestoreError, Restored, Settlement};
+use crate::{Changes, KeyEntry, Meta, Outcome, QueueCounts, Recent, RestoreError, Restored, SessionEntry, Settlement};
 
 /// The tables as the node has them: rows by key, jobs as bytes.
 #[derive(Clone, Default)]
@@ -13,6 +13,7 @@ pub(super) struct Tables {
     pub(super) jobs: BTreeMap<JobId, Vec<u8>>,
     pub(super) queues: BTreeMap<String, QueueCounts>,
     pub(super) keys: BTreeMap<String, KeyEntry>,
+    pub(super) sessions: BTreeMap<SessionId, SessionEntry>,
     pub(super) recent: BTreeMap<u64, Recent>,
 }
 
@@ -26,6 +27,10 @@ impl Tables {
             self.keys.remove(key);
         }
         self.keys.extend(changes.keys_set.iter().cloned());
+        for session in &changes.sessions_removed {
+            self.sessions.remove(session);
+        }
+        self.sessions.extend(changes.sessions_set.iter().cloned());
         self.recent.extend(changes.recent.iter().map(|recent| (recent.finish_seq, *recent)));
         self.recent.retain(|&seq, _| seq >= changes.recent_floor);
     }
@@ -41,6 +46,7 @@ impl Tables {
             jobs: self.all_jobs().filter(|job| !job.state.is_final()).collect(),
             queues: self.queues.clone().into_iter().collect(),
             keys: self.keys.clone().into_iter().collect(),
+            sessions: self.sessions.clone().into_iter().collect(),
             recent: self.recent.values().copied().collect(),
         }
     }
@@ -52,6 +58,8 @@ fn lived_in() -> (Machine, Tables) {
     let done = desk.running(keyed("k"));
     desk.ack(done, "out").unwrap();
     desk.running(job());
+    let session = desk.open_session();
+    desk.call(session, 1, Op::Cancel { job: JobId(1) });
     desk.submit(NewJob { delay_ms: 9, payload: Bytes::from_static(b"in"), ..job() });
     let mut tables = Tables::default();
     tables.write(&desk.machine.take_changes());
@@ -111,6 +119,11 @@ fn altered_tables_are_refused() {
     };
     assert!(matches!(refusal(|rows| rows.jobs[0].attempt += 1), RestoreError::Hash { .. }));
     assert!(matches!(refusal(|rows| rows.keys.clear()), RestoreError::Hash { .. }));
+    assert!(matches!(refusal(|rows| rows.sessions.clear()), RestoreError::Hash { .. }));
+    assert!(matches!(refusal(|rows| rows.sessions[0].1.active_ms += 1), RestoreError::Hash { .. }));
+    assert!(matches!(refusal(|rows| rows.sessions[0].1.last.as_mut().unwrap().seq += 1), RestoreError::Hash { .. }));
+    let cut = refusal(|rows| rows.sessions[0].1.last.as_mut().unwrap().reply.truncate(1));
+    assert!(matches!(cut, RestoreError::Session { .. }), "{cut}");
     assert!(matches!(refusal(|rows| rows.meta.now_ms += 1), RestoreError::Hash { .. }));
     assert!(matches!(refusal(|rows| rows.jobs[0].id = JobId(99)), RestoreError::BeyondNext { .. }));
     assert!(matches!(refusal(|rows| rows.jobs[0].state = JobState::Completed), RestoreError::NotLive { .. }));

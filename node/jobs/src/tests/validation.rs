@@ -94,20 +94,25 @@ fn a_command_survives_the_log() {
         },
         Op::Cancel { job: job_id },
         Op::Tick,
+        Op::OpenSession,
     ];
     for op in ops {
-        let command = Command { stamp_ms: u64::MAX, op };
-        assert_eq!(Command::decode(&command.encode()), Ok(command));
+        for session in [None, Some(SessionCall { session: SessionId(300), seq: u64::MAX })] {
+            let command = Command { stamp_ms: u64::MAX, op: op.clone(), session };
+            assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
     }
 }
 
 /// Entries of releases to come must stay readable: if this fails, the log format has changed.
 #[test]
 fn the_log_format_is_what_it_was() {
-    let cancel = Command { stamp_ms: 300, op: Op::Cancel { job: JobId(7) } };
+    let cancel = Command { stamp_ms: 300, op: Op::Cancel { job: JobId(7) }, session: None };
     assert_eq!(cancel.encode().as_ref(), [1, 0xac, 2, 5, 7]);
+    let call = SessionCall { session: SessionId(4), seq: 3 };
+    assert_eq!(Command { session: Some(call), ..cancel }.encode().as_ref(), [2, 0xac, 2, 5, 7, 4, 3]);
     let ack = Ack { job: JobId(7), token: LeaseToken(9), result: Bytes::from_static(b"ok") };
-    let ack = Command { stamp_ms: 1, op: Op::Ack { acks: vec![ack] } };
+    let ack = Command { stamp_ms: 1, op: Op::Ack { acks: vec![ack] }, session: None };
     assert_eq!(ack.encode().as_ref(), [1, 1, 3, 1, 7, 9, 2, b'o', b'k']);
 }
 
@@ -115,7 +120,10 @@ fn the_log_format_is_what_it_was() {
 fn bytes_that_are_no_command_are_refused_in_words() {
     let decode = |bytes: &[u8]| Command::decode(&Bytes::copy_from_slice(bytes)).unwrap_err();
     assert_eq!(decode(&[]), DecodeError::Empty);
-    assert_eq!(decode(&[2, 0]).to_string(), "format version 2 is unknown, this release reads version 1");
+    assert_eq!(decode(&[3, 0]).to_string(), "format version 3 is unknown, this release reads versions up to 2");
+    let job = Job::decode(&[2, 0]).unwrap_err();
+    assert_eq!(job.to_string(), "format version 2 is unknown, this release reads versions up to 1");
+    assert!(matches!(decode(&[2, 0, 6]), DecodeError::Malformed(_)), "no call");
     assert_eq!(decode(&[1, 0, 6, 99]), DecodeError::Trailing(1));
     assert!(matches!(decode(&[1, 0, 200]), DecodeError::Malformed(_)));
     // A list that claims to be longer than memory.

@@ -91,6 +91,13 @@ impl Fake {
 
 #[tonic::async_trait]
 impl jobs_server::Jobs for Fake {
+    async fn open_session(
+        &self,
+        _: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        Ok(Response::new(wire::OpenSessionReply { session: 1, ..Default::default() }))
+    }
+
     async fn claim(&self, request: Request<wire::ClaimRequest>) -> Result<Response<wire::ClaimReply>, Status> {
         let request = request.into_inner();
         let (max_jobs, wait) = (request.max_jobs as usize, Duration::from_millis(request.wait_ms));

@@ -1,0 +1,130 @@
+//! The network between simulated nodes: what is sent may be lost, late, doubled, out of order, or come again long after.
+//!
+//! A message's fate is drawn when it is sent; a cut takes what is on its way when it arrives. Some messages are kept and
+//! come again later, after any number of elections and restarts: every node must be able to hear its own past.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::RangeInclusive,
+};
+
+use raftdeck_raft::{Body, Envelope, NodeId};
+use rand::{RngExt as _, rngs::StdRng};
+
+/// Messages kept to come again.
+const KEPT_MAX: usize = 256;
+
+/// How messages fare.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Time on the way, microseconds. A wide range puts messages out of order.
+    pub delay_us: RangeInclusive<u64>,
+    /// Part of the messages that is lost.
+    pub loss: f64,
+    /// Part that arrives twice.
+    pub duplicate: f64,
+    /// Part that comes again, seconds later.
+    pub replay: f64,
+}
+
+impl Weather {
+    /// Half a millisecond for everything, and nothing goes wrong.
+    #[must_use]
+    pub fn calm() -> Weather {
+        Weather { delay_us: 500..=500, loss: 0.0, duplicate: 0.0, replay: 0.0 }
+    }
+}
+
+/// Which messages a cut stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// All.
+    All,
+    /// Requests for votes and answers to them.
+    Votes,
+    /// Appends, their answers and snapshots: a link on which only the small messages pass.
+    Entries,
+}
+
+impl Traffic {
+    fn has(self, body: &Body) -> bool {
+        match body {
+            Body::RequestVote { .. } | Body::Vote { .. } => self != Traffic::Entries,
+            Body::Append(_)
+            | Body::Appended { .. }
+            | Body::Rejected(_)
+            | Body::SnapshotOffer(_)
+            | Body::SnapshotWanted { .. }
+            | Body::SnapshotChunk(_) => self != Traffic::Votes,
+            Body::Heartbeat { .. } | Body::HeartbeatReply { .. } | Body::TimeoutNow => self == Traffic::All,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) weather: Weather,
+    /// From whom to whom what does not pass.
+    cut: BTreeSet<(NodeId, NodeId, Traffic)>,
+    kept: VecDeque<Envelope>,
+    /// What happened to messages, by kind.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Network {
+    pub(crate) fn new(weather: Weather) -> Network {
+        Network { weather, cut: BTreeSet::new(), kept: VecDeque::new(), counts: BTreeMap::new() }
+    }
+
+    /// When a message that is sent now arrives, after so many microseconds; never, once, or more than once.
+    pub(crate) fn fate(&mut self, envelope: &Envelope, rng: &mut StdRng) -> Vec<(u64, Envelope)> {
+        let Weather { delay_us, loss, duplicate, replay } = self.weather.clone();
+        let mut arrivals = Vec::with_capacity(1);
+        if rng.random_bool(loss) {
+            self.count("message-lost");
+        } else {
+            arrivals.push((rng.random_range(delay_us.clone()), envelope.clone()));
+            if rng.random_bool(duplicate) {
+                self.count("message-doubled");
+                arrivals.push((rng.random_range(delay_us.clone()), envelope.clone()));
+            }
+        }
+        if rng.random_bool(replay) {
+            if self.kept.len() == KEPT_MAX {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(envelope.clone());
+            let old = self.kept[rng.random_range(0..self.kept.len())].clone();
+            self.count("message-replayed");
+            arrivals.push((rng.random_range(delay_us), old));
+        }
+        arrivals
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    /// Whether a message passes that arrives now.
+    pub(crate) fn passes(&self, envelope: &Envelope) -> bool {
+        let stops =
+            |traffic: Traffic| traffic.has(&envelope.body) && self.cut.contains(&(envelope.from, envelope.to, traffic));
+        !(stops(Traffic::All) || stops(Traffic::Votes) || stops(Traffic::Entries))
+    }
+
+    /// Nothing of a kind passes from one node to another any more.
+    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
+        self.cut.insert((from, to, traffic));
+    }
+
+    /// Everything passes again.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Everything passes again between these.
+    pub(crate) fn heal_among(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.cut.retain(|(from, to, _)| !(nodes.contains(from) && nodes.contains(to)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Clients of a simulated cluster: they submit, claim, settle and read, ask the wrong node now and then, and remember
+//! what they were told.
+
+use std::collections::BTreeMap;
+
+use raftdeck_jobs::{Ack, Failure, JobId, LeaseToken, Machine, NewJob, Op, Reply, SessionCall, SessionRefusal};
+use raftdeck_node::replica::{Applied, Ticket};
+use raftdeck_raft::NodeId;
+use rand::{RngExt as _, rngs::StdRng, seq::IteratorRandom as _};
+
+use crate::{
+    cluster::{Cluster, Steer},
+    violation::Violation,
+};
+
+/// Nobody claims jobs for this handler: those that callers make stay to be counted.
+const ONLY_CALLED: &str = "only-called";
+
+/// Clients that keep a session and ask until they are answered.
+const CALLERS: usize = 3;
+
+/// Part of the answers to them that is lost: only who asks twice can be served twice.
+const ANSWERS_LOST: f64 = 0.2;
+
+/// A client with a session, one call at a time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Caller {
+    /// None until a session is open.
+    call: Option<SessionCall>,
+}
+
+/// What the clients know.
+#[derive(Debug, Default)]
+pub(crate) struct Workload {
+    /// Leases that simulated workers hold, or believe to hold.
+    leases: Vec<(JobId, LeaseToken)>,
+    keys: u64,
+    callers: [Caller; CALLERS],
+    asked: BTreeMap<Ticket, (usize, Option<SessionCall>)>,
+    /// What each call was answered first.
+    answers: BTreeMap<(u64, u64), Applied>,
+}
+
+impl Workload {
+    /// A client asks some node for something.
+    pub(crate) fn ask(&mut self, cluster: &mut Cluster, rng: &mut StdRng) -> Result<(), Violation> {
+        let any = cluster.ids().into_iter().choose(rng).expect("a cluster has nodes");
+        let node = if rng.random_bool(0.7) { cluster.leader().unwrap_or(any) } else { any };
+        if rng.random_bool(0.2) {
+            return cluster.steer(node, Steer::Read).map(drop);
+        }
+        if rng.random_bool(0.3) {
+            return self.call(cluster, node, rng.random_range(0..CALLERS));
+        }
+        let op = self.op(rng);
+        cluster.request(node, op).map(drop)
+    }
+
+    /// A client submits one job to this node.
+    pub(crate) fn submit(cluster: &mut Cluster, node: NodeId) -> Result<(), Violation> {
+        let job = NewJob { handler: "echo".into(), ..NewJob::default() };
+        cluster.request(node, Op::Submit { jobs: vec![job] }).map(drop)
+    }
+
+    fn op(&mut self, rng: &mut StdRng) -> Op {
+        let lease = self.leases.iter().copied().choose(rng);
+        match (rng.random_range(0..10_u8), lease) {
+            (0..4, _) | (6.., None) => Op::Submit { jobs: self.new_jobs(rng) },
+            (4..6, _) => Op::Claim {
+                worker: "w".into(),
+                queues: Vec::new(),
+                handlers: vec!["echo".into()],
+                max_jobs: rng.random_range(1..4),
+                lease_ms: rng.random_range(1_000..5_000),
+            },
+            (6..9, Some((job, token))) => {
+                Op::Ack { acks: vec![Ack { job, token, result: token.0.to_string().into() }] }
+            }
+            (9.., Some((job, token))) => Op::Fail {
+                failures: vec![Failure {
+                    job,
+                    token,
+                    error: "as drawn".into(),
+                    retry_after_ms: Some(100),
+                    non_retryable: false,
+                }],
+            },
+        }
+    }
+
+    fn new_jobs(&mut self, rng: &mut StdRng) -> Vec<NewJob> {
+        let count = rng.random_range(1..4);
+        (0..count)
+            .map(|_| {
+                // Some keys come twice, as a client's second try would bring them.
+                self.keys += u64::from(rng.random_bool(0.8));
+                let key = rng.random_bool(0.5).then(|| format!("key-{}", self.keys));
+                let delay_ms = if rng.random_bool(0.3) { 500 } else { 0 };
+                let payload = if key.is_some() { vec![1] } else { vec![0; rng.random_range(0..200)] };
+                let delay_ms = if key.is_some() { 0 } else { delay_ms };
+                NewJob {
+                    handler: "echo".into(),
+                    payload: payload.into(),
+                    delay_ms,
+                    idempotency_key: key,
+                    ..NewJob::default()
+                }
+            })
+            .collect()
+    }
+
+    /// A client with a session asks for the first time, or again.
+    fn call(&mut self, cluster: &mut Cluster, node: NodeId, caller: usize) -> Result<(), Violation> {
+        let call = self.callers[caller].call;
+        let op = match call {
+            None => Op::OpenSession,
+            Some(SessionCall { session, seq }) => {
+                let payload = format!("{session}-{seq}").into();
+                Op::Submit { jobs: vec![NewJob { handler: ONLY_CALLED.into(), payload, ..NewJob::default() }] }
+            }
+        };
+        let ticket = cluster.call(node, op, call)?;
+        self.asked.insert(ticket, (caller, call));
+        Ok(())
+    }
+
+    /// A client was told this.
+    pub(crate) fn told(&mut self, ticket: Ticket, applied: &Applied, rng: &mut StdRng) -> Result<(), Violation> {
+        if let Reply::Claimed(jobs) = &applied.reply {
+            self.leases.extend(jobs.iter().map(|j| (j.id, j.token)));
+            let surplus = self.leases.len().saturating_sub(50);
+            self.leases.drain(..surplus);
+        }
+        let Some((caller, call)) = self.asked.remove(&ticket).filter(|_| !rng.random_bool(ANSWERS_LOST)) else {
+            return Ok(());
+        };
+        let known = &mut self.callers[caller].call;
+        match (call, &applied.reply) {
+            (None, Reply::SessionOpened { session }) if known.is_none() => {
+                *known = Some(SessionCall { session: *session, seq: 1 });
+            }
+            (None, _) => {} // A second session that nobody uses.
+            (Some(call), Reply::SessionRefused(SessionRefusal::Expired { .. })) if *known == Some(call) => {
+                *known = None;
+            }
+            (Some(_), Reply::SessionRefused(_)) => {} // It came late.
+            (Some(call), _) => {
+                if *known == Some(call) {
+                    *known = Some(SessionCall { seq: call.seq + 1, ..call });
+                }
+                let first = self.answers.entry((call.session.0, call.seq)).or_insert_with(|| applied.clone());
+                if first != applied {
+                    let what = format!("call {} of session {}", call.seq, call.session);
+                    return Err(Violation::TwoAnswers { what, one: first.index, other: applied.index });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each call has made one job at most.
+    pub(crate) fn done_once(node: NodeId, machine: &Machine) -> Result<(), Violation> {
+        let mut made = BTreeMap::new();
+        for job in machine.live().filter(|job| job.handler == ONLY_CALLED) {
+            *made.entry(job.payload.clone()).or_insert(0) += 1;
+        }
+        match made.into_iter().find(|(_, times)| *times > 1) {
+            None => Ok(()),
+            Some((what, times)) => {
+                let what = format!("call {}", String::from_utf8_lossy(&what));
+                Err(Violation::DoneTwice { what, times, node })
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the client sends: to the leader as last known, else to one node after the other.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use tonic::{Status, transport::Channel};
+
+use super::{ClientError, LEADER_HEADER, MEMBERS_HEADER, channel};
+
+/// Addresses that a client remembers.
+const ADDRESSES_MAX: usize = 128;
+
+/// The nodes, their channels, and the one that is taken for the leader.
+#[derive(Debug)]
+pub(super) struct Routes(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<String>,
+    channels: BTreeMap<String, Channel>,
+    leader: Option<String>,
+    turn: usize,
+}
+
+impl Routes {
+    /// To the nodes at these addresses.
+    pub(super) fn new(addresses: Vec<String>) -> Result<Routes, ClientError> {
+        if addresses.is_empty() {
+            return Err(ClientError::Unreachable("no address was given".into()));
+        }
+        Ok(Routes(Mutex::new(Known { addresses, channels: BTreeMap::new(), leader: None, turn: 0 })))
+    }
+
+    /// Where to send now: the leader as last known, else the next node in turn.
+    pub(super) fn next(&self) -> Result<(String, Channel), ClientError> {
+        let mut known = self.0.lock().expect("no holder panics");
+        let address = match &known.leader {
+            Some(leader) => leader.clone(),
+            None => known.addresses[known.turn % known.addresses.len()].clone(),
+        };
+        if let Some(open) = known.channels.get(&address) {
+            return Ok((address, open.clone()));
+        }
+        let opened = channel(&address)?;
+        known.channels.insert(address.clone(), opened.clone());
+        Ok((address, opened))
+    }
+
+    /// A node decided: it is the leader.
+    pub(super) fn leads(&self, address: String) {
+        self.0.lock().expect("no holder panics").leader = Some(address);
+    }
+
+    /// A node said that it is not the leader. True if it named another that is worth asking at once.
+    pub(super) fn follow(&self, asked: &str, status: &Status) -> bool {
+        let named = status.metadata().get(LEADER_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let members = status.metadata().get(MEMBERS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let mut known = self.0.lock().expect("no holder panics");
+        known.learn(members.split(',').chain(named.as_deref()));
+        match named {
+            Some(leader) if leader != asked => {
+                known.leader = Some(leader);
+                true
+            }
+            Some(_) | None => {
+                known.leader = None;
+                known.turn += 1;
+                false
+            }
+        }
+    }
+
+    /// A node did not answer: ask another next time.
+    pub(super) fn leave(&self, asked: &str) {
+        let mut known = self.0.lock().expect("no holder panics");
+        if known.leader.as_deref() == Some(asked) {
+            known.leader = None;
+        }
+        known.turn += 1;
+    }
+}
+
+impl Known {
+    /// Members that joined later: when all that were known at first have left, the cluster is still found. Nothing is
+    /// forgotten, for one that is no member today may be one tomorrow.
+    fn learn<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
+        for address in addresses.filter(|a| !a.is_empty()) {
+            if self.addresses.len() < ADDRESSES_MAX && !self.addresses.iter().any(|known| known == address) {
+                self.addresses.push(address.to_owned());
+            }
+        }
+    }
+}
