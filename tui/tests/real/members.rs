@@ -173,12 +173,12 @@ async fn three_nodes_become_five_and_three_others_under_load_while_nodes_are_kil
     let (acknowledged, unknown) = load.end().await;
     let statuses = cluster.wait_until_equal().await;
     assert_eq!(statuses.len(), 3);
-    check(&cluster, acknowledged, unknown).await;
     // And all of it is there after a restart of all.
     assert_eq!(cluster.call(&["down"]).code, 0);
     cluster.up();
     let again = cluster.wait_until_equal().await;
-    assert_eq!(again[0].state_hash, statuses[0].state_hash);
+    assert_eq!(again[0].queues, statuses[0].queues);
+    check(&cluster, acknowledged, unknown).await;
 }
 
 #[test]
