@@ -9,7 +9,7 @@ use std::{
 use raftdeck_node::node::{self, NodeError, Options};
 use raftdeck_shared::{
     client::{Client, LEADER_HEADER, MEMBERS_HEADER, channel},
-    cluster::{ClusterFile, ExecutorSettings, NodeEntry, Timing},
+    cluster::{ClusterFile, ExecutorSettings, LogSettings, NodeEntry, Timing},
     ids::{JobId, NodeId},
     wire::{self, MemberRole, admin_client::AdminClient, fault_spec, jobs_client::JobsClient},
 };
@@ -51,6 +51,7 @@ impl Node {
             enable_faults: true,
             allow_remote: false,
             timing: Timing { election_min_ms: 150, election_max_ms: 300, ..Timing::default() },
+            log: LogSettings::default(),
             executor: ExecutorSettings { concurrency: 0, ..ExecutorSettings::default() },
             nodes: file.to_vec(),
             handlers: [].into(),

@@ -6,6 +6,9 @@
 //!
 //! Nodes come and go while others run. Where they are stands in the [`AddressBook`]; the [`Outbox`] opens a stream to every
 //! member, and to whom an answer is owed, and closes those that nobody needs any more.
+//!
+//! Chunks of snapshots go over a connection of their own, made when there is one to send: a heartbeat behind a megabyte
+//! would be late, and a follower that hears no heartbeat asks for votes.
 
 mod address_book;
 mod codec;
@@ -21,7 +24,7 @@ use std::{
 
 pub use address_book::AddressBook;
 pub use codec::{decode, encode, entry_to_wire};
-use raftdeck_raft::{Envelope, GroupId, Membership, NodeId};
+use raftdeck_raft::{Body, Envelope, GroupId, Membership, NodeId};
 use raftdeck_shared::wire::{self, LinkState, ObservationKind};
 pub use receiver::{Receiver, serve};
 use tokio::sync::mpsc;
@@ -40,6 +43,9 @@ const QUEUE_MAX: usize = 4096;
 
 /// A stream to a node that is no member is closed when nothing was sent over it for so long.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Chunks of a snapshot that wait for one peer, which asks for one at a time.
+const CHUNKS_MAX: usize = 2;
 
 /// Who this node is to its peers.
 #[derive(Clone, Debug)]
@@ -109,6 +115,14 @@ impl Links {
     }
 }
 
+/// The ways to one peer. Its senders end when this is dropped.
+#[derive(Debug)]
+struct Lanes {
+    used_at: Instant,
+    messages: mpsc::Sender<wire::RaftMessage>,
+    chunks: mpsc::Sender<wire::RaftMessage>,
+}
+
 /// Sends messages to peers.
 #[derive(Debug)]
 pub struct Outbox {
@@ -117,22 +131,15 @@ pub struct Outbox {
     book: Arc<AddressBook>,
     links: Arc<Links>,
     handle: Handle,
-    lines: BTreeMap<NodeId, Line>,
+    peers: BTreeMap<NodeId, Lanes>,
     members: BTreeSet<NodeId>,
-}
-
-/// What waits for one peer's sender, which ends when this is dropped.
-#[derive(Debug)]
-struct Line {
-    queue: mpsc::Sender<wire::RaftMessage>,
-    used_at: Instant,
 }
 
 impl Outbox {
     /// Without any stream yet.
     #[must_use]
     pub fn new(group: GroupId, me: Me, book: Arc<AddressBook>, links: Arc<Links>, handle: Handle) -> Outbox {
-        Outbox { group, me, book, links, handle, lines: BTreeMap::new(), members: BTreeSet::new() }
+        Outbox { group, me, book, links, handle, peers: BTreeMap::new(), members: BTreeSet::new() }
     }
 
     /// Another membership is in force: every member gets a stream.
@@ -140,40 +147,44 @@ impl Outbox {
         self.book.follow(membership);
         self.members = membership.members();
         for node in self.members.clone() {
-            self.line(node);
+            self.lanes(node);
         }
     }
 
     /// Closes the streams to nodes that are no members and were sent nothing for a while.
     pub fn close_idle(&mut self) {
-        self.lines.retain(|node, line| self.members.contains(node) || line.used_at.elapsed() < IDLE_MAX);
+        self.peers.retain(|node, lanes| self.members.contains(node) || lanes.used_at.elapsed() < IDLE_MAX);
     }
 
     /// Hands messages to the senders. Never waits: what a full queue does not take is dropped.
     pub fn send(&mut self, messages: Vec<Envelope>) {
         for message in messages {
             let group = self.group;
-            if let Some(line) = self.line(message.to) {
-                line.used_at = Instant::now();
+            if let Some(lanes) = self.lanes(message.to) {
+                lanes.used_at = Instant::now();
+                let is_chunk = matches!(message.body, Body::SnapshotChunk(_));
+                let queue = if is_chunk { &lanes.chunks } else { &lanes.messages };
                 // A full queue is a peer that does not read: to Raft, a lost message like any other.
-                let _ = line.queue.try_send(encode(group, message));
+                let _ = queue.try_send(encode(group, message));
             }
         }
     }
 
-    /// The way to a peer; none if nobody knows where it is.
-    fn line(&mut self, to: NodeId) -> Option<&mut Line> {
-        let Outbox { me, book, links, handle, lines, .. } = self;
-        match lines.entry(to) {
-            Entry::Occupied(line) => Some(line.into_mut()),
+    /// The ways to a peer; none if nobody knows where it is.
+    fn lanes(&mut self, to: NodeId) -> Option<&mut Lanes> {
+        let Outbox { me, book, links, handle, peers, .. } = self;
+        match peers.entry(to) {
+            Entry::Occupied(lanes) => Some(lanes.into_mut()),
             Entry::Vacant(place) => {
                 if to == me.node || book.find(to).is_none() {
                     return None;
                 }
-                let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-                let (book, links) = (Arc::clone(book), Arc::clone(links));
-                tokio::spawn(sender::run(me.clone(), (to, book), links, handle.clone(), waiting));
-                Some(place.insert(Line { queue, used_at: Instant::now() }))
+                let peer = || (to, Arc::clone(book));
+                let (messages, waiting) = mpsc::channel(QUEUE_MAX);
+                tokio::spawn(sender::run(me.clone(), peer(), Arc::clone(links), handle.clone(), waiting));
+                let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
+                tokio::spawn(sender::run_chunks(me.clone(), peer(), Arc::clone(links), waiting));
+                Some(place.insert(Lanes { used_at: Instant::now(), messages, chunks }))
             }
         }
     }

@@ -45,11 +45,7 @@ pub(super) async fn run(
 ) {
     let mut retry = RETRY_MIN;
     loop {
-        let opened = match book.find(peer) {
-            Some(address) => connect(&me, &address).await,
-            None => Err("nobody knows any more where it is".to_owned()),
-        };
-        let why = match opened {
+        let why = match reach(&me, peer, &book).await {
             Ok((frames, answers)) => {
                 retry = RETRY_MIN;
                 links.set(peer, true, "");
@@ -70,7 +66,38 @@ pub(super) async fn run(
     }
 }
 
+/// As [`run`], for chunks of snapshots: connects when the first one waits. That one is lost says nothing about the link,
+/// and the peer asks for it again.
+pub(super) async fn run_chunks(
+    me: Me,
+    (peer, book): (NodeId, Arc<AddressBook>),
+    links: Arc<Links>,
+    mut waiting: Messages,
+) {
+    let mut first = waiting.recv().await;
+    while let Some(chunk) = first.take() {
+        let why = match reach(&me, peer, &book).await {
+            Ok((frames, answers)) => match send(peer, &links, chunk, &mut waiting, &frames).await {
+                Ok(()) => pump(peer, &links, &mut waiting, frames, answers).await,
+                Err(why) => why,
+            },
+            Err(why) => why,
+        };
+        debug!("no way for snapshots to {peer}: {why}");
+        if !discard_for(&mut waiting, RETRY_MAX).await {
+            return;
+        }
+        first = waiting.recv().await;
+    }
+}
+
 type Open = (mpsc::Sender<wire::PeerFrame>, Streaming<wire::HelloReply>);
+
+/// Opens the stream to where the peer is now.
+async fn reach(me: &Me, peer: NodeId, book: &AddressBook) -> Result<Open, String> {
+    let address = book.find(peer).ok_or("nobody knows any more where it is")?;
+    connect(me, &address).await
+}
 
 /// Opens the stream and makes sure who is at its other end.
 async fn connect(me: &Me, peer: &MemberAddress) -> Result<Open, String> {
@@ -108,20 +135,31 @@ async fn pump(
         tokio::select! {
             first = waiting.recv() => {
                 let Some(first) = first else { return "it is not needed any more".into() };
-                let messages = gather(first, waiting);
-                if links.faults.is_cut(peer) {
-                    continue;
-                }
-                let now = links.observer.now();
-                let batch = wire::MessageBatch { messages, at_ms: now.at_ms, logical: now.logical };
                 tokio::select! {
-                    sent = frames.send(frame(Frame::Batch(batch))) => if sent.is_err() { return "the stream ended".into() },
+                    sent = send(peer, links, first, waiting, &frames) => if let Err(why) = sent { return why },
                     end = answers.message() => return ending(&end),
                 }
             }
             end = answers.message() => return ending(&end),
         }
     }
+}
+
+/// Sends a message and what waits behind it as one frame; nothing over a link that is cut.
+async fn send(
+    peer: NodeId,
+    links: &Links,
+    first: wire::RaftMessage,
+    waiting: &mut Messages,
+    frames: &mpsc::Sender<wire::PeerFrame>,
+) -> Result<(), String> {
+    let messages = gather(first, waiting);
+    if links.faults.is_cut(peer) {
+        return Ok(());
+    }
+    let now = links.observer.now();
+    let batch = wire::MessageBatch { messages, at_ms: now.at_ms, logical: now.logical };
+    frames.send(frame(Frame::Batch(batch))).await.map_err(|_| "the stream ended".into())
 }
 
 /// The first message and what waits behind it, as far as it fits a frame.
@@ -139,6 +177,7 @@ fn gather(first: wire::RaftMessage, waiting: &mut Messages) -> Vec<wire::RaftMes
 fn payload_bytes(message: &wire::RaftMessage) -> usize {
     match &message.body {
         Some(wire::raft_message::Body::AppendRequest(r)) => r.entries.iter().map(|e| e.payload.len()).sum(),
+        Some(wire::raft_message::Body::SnapshotChunk(r)) => r.data.len(),
         Some(_) | None => 0,
     }
 }

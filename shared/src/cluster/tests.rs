@@ -73,6 +73,16 @@ fn each_error_names_the_file_and_the_line() {
             "",
             "DIR/cluster.toml:15: a handler needs command = [\"PROGRAM\", \"ARG\", ..] or external = true",
         ),
+        (
+            "[handlers.count]",
+            "[log]\nkeep_entries = 0\n[handlers.count]",
+            "DIR/cluster.toml:16: keep_entries = 0: a follower that lags by one entry would need all the tables",
+        ),
+        (
+            "[handlers.count]",
+            "[log]\nkeep_bytes = 9\n[handlers.count]",
+            "DIR/cluster.toml:16: keep_bytes 9: 1024 or more",
+        ),
     ] {
         assert_eq!(load(&GOOD.replace(from, to)).unwrap_err(), error);
     }
