@@ -152,6 +152,8 @@ async fn three_nodes_become_five_and_three_others_under_load_while_nodes_are_kil
     }
     assert_eq!(cluster.call(&["add", "n5", "--json"]).json()["role"], "voter");
     cluster.reload();
+    let n5 = cluster.statuses().await.into_iter().find(|s| s.name == "n5").unwrap();
+    assert!(n5.first > 50, "it has a log from {} on", n5.first);
     assert_eq!(names(&cluster.call(&["members", "--json"]).json()), ["n1", "n2", "n3", "n4", "n5"]);
     let leader = cluster.wait_for_leader().await;
     let to = if leader.name == "n4" { "n5" } else { "n4" };
