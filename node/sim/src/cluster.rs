@@ -168,6 +168,9 @@ pub struct Cluster {
     acknowledged: BTreeSet<JobId>,
     happenings: Vec<(u64, Happening)>,
     events: u64,
+    /// Whose disk was damaged last, and what was committed then.
+    hurt: Option<NodeId>,
+    hurt_at: Index,
 }
 
 impl Cluster {
@@ -188,6 +191,8 @@ impl Cluster {
             acknowledged: BTreeSet::new(),
             happenings: Vec::new(),
             events: 0,
+            hurt: None,
+            hurt_at: Index(0),
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
@@ -458,6 +463,34 @@ impl Cluster {
         let shortest_us = TICK_US * u64::from(election_ticks_min());
         let slept = (now - up.paused_at >= shortest_us).then_some(Input::Slept);
         self.handle(id, slept.into_iter().chain(waited).collect())
+    }
+
+    /// Whether this node's disk may be damaged without more being lost than the group can bear: one disk at a time, when
+    /// every node is up and knows the directories of all voters. A second one before the first is whole, or a disk that
+    /// nobody knows yet, would be the last copy of something.
+    #[must_use]
+    pub fn may_hurt(&self, id: NodeId) -> bool {
+        let Some(leader) = self.leader().and_then(|leader| self.replica(leader)) else { return false };
+        let membership = leader.raft().membership();
+        let is_whole = |(node, up): (&NodeId, &Node)| {
+            let Some(replica) = up.up.as_ref().map(|up| &up.replica) else { return false };
+            let raft = replica.raft();
+            let is_bound = |m: &Membership| m.voters.iter().all(|n| m.storages.contains_key(n));
+            let is_member = !membership.contains(*node) || membership.admits(*node, raft.storage());
+            !raft.is_damaged() && is_member && is_bound(raft.membership())
+        };
+        let caught_up = |id: &NodeId| self.replica(*id).is_some_and(|r| r.raft().commit() >= self.hurt_at);
+        self.nodes.iter().all(is_whole)
+            && membership.voters.len() >= 3
+            && !membership.is_joint()
+            && self.hurt.iter().all(caught_up)
+            && self.nodes.contains_key(&id)
+    }
+
+    /// This node's disk is being damaged: it is whole again when it has all that is committed by now.
+    pub fn note_hurt(&mut self, id: NodeId) {
+        self.hurt = Some(id);
+        self.hurt_at = self.committed();
     }
 
     /// A node is gone at once, with all that it had not written.

@@ -7,6 +7,7 @@ mod disk {
 use std::{fs, path::Path};
 
 use disk::script::{Place, Script, run};
+use raftdeck_jobs::{NewJob, Op};
 use raftdeck_node::storage::{Opened, StorageError};
 use raftdeck_raft::NodeId;
 use raftdeck_sim::{
@@ -360,6 +361,11 @@ fn a_node_of_a_cluster_starts_from_what_its_drive_holds() {
     cluster.crash(node);
     cluster.start(node).unwrap();
     cluster.run_for(100_000).unwrap();
+    // In the log, and not in the tables yet.
+    let leader = cluster.leader().unwrap();
+    let jobs = vec![NewJob { handler: "echo".into(), ..NewJob::default() }];
+    cluster.request(leader, Op::Submit { jobs }).unwrap();
+    cluster.run_for(20_000).unwrap();
     cluster.crash(node);
     let drive = cluster.drive(node).unwrap();
     let whole = drive.save();
