@@ -17,7 +17,7 @@ use std::{
 };
 
 use raftdeck_jobs::Changes;
-use raftdeck_raft::{Index, LogStart, RoleKind, Write, WriteSeq};
+use raftdeck_raft::{Index, LogStart, RoleKind, Term, Write, WriteSeq};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, MissedTickBehavior, interval},
@@ -106,6 +106,8 @@ pub struct Driver {
     remembered_at: Instant,
     work: u64,
     known_role: RoleKind,
+    /// The entry of the membership that the outbox knows; none before the first round.
+    known_membership: Option<(Index, Option<Term>)>,
     /// More than this between two ticks, and the process stood still.
     sleep: Duration,
     ticked_at: Instant,
@@ -141,6 +143,7 @@ impl Driver {
             remembered_at: Instant::now(),
             work: 0,
             known_role: RoleKind::Follower,
+            known_membership: None,
             sleep,
             ticked_at: Instant::now(),
         }
@@ -219,6 +222,17 @@ impl Driver {
             inputs.push(Input::Slept);
         }
         inputs.push(Input::Tick);
+        self.outbox.close_idle();
+    }
+
+    /// The outbox reaches exactly who belongs to the group. A truncation may put another entry at the same index.
+    fn follow_membership(&mut self) {
+        let log = self.replica.raft().log();
+        let index = log.membership_index();
+        let entry = Some((index, log.term_at(index)));
+        if std::mem::replace(&mut self.known_membership, entry) != entry {
+            self.outbox.follow(log.membership());
+        }
     }
 
     /// Takes what waits, without waiting for more. A look may take its time, so after one the replica has its turn.
@@ -266,6 +280,7 @@ impl Driver {
     fn carry_out(&mut self, effects: Effects) {
         let Effects { write, send, replies, steered, snapshots, events, work } = effects;
         self.gathered.extend(write);
+        self.follow_membership();
         self.snapshots.extend(snapshots);
         self.outbox.send(send);
         for (ticket, reply) in replies {

@@ -16,7 +16,7 @@ use raftdeck_shared::wire::{self, ObservationKind, fault_spec};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::observe::Observer;
+use crate::{observe::Observer, transport::AddressBook};
 
 /// Longest life of a fault.
 pub const TTL_MAX: Duration = Duration::from_secs(600);
@@ -56,16 +56,17 @@ struct State {
 #[derive(Debug)]
 pub struct Faults {
     enabled: bool,
-    peers: Vec<NodeId>,
+    node: NodeId,
+    book: Arc<AddressBook>,
     observer: Arc<Observer>,
     state: Mutex<State>,
 }
 
 impl Faults {
-    /// None yet.
+    /// None yet, at this node; links can be cut to those that the book knows.
     #[must_use]
-    pub fn new(enabled: bool, peers: Vec<NodeId>, observer: Arc<Observer>) -> Faults {
-        Faults { enabled, peers, observer, state: Mutex::default() }
+    pub fn new(enabled: bool, node: NodeId, book: Arc<AddressBook>, observer: Arc<Observer>) -> Faults {
+        Faults { enabled, node, book, observer, state: Mutex::default() }
     }
 
     /// Whether any may be injected.
@@ -101,7 +102,7 @@ impl Faults {
     }
 
     fn cut(self: &Arc<Self>, peer: NodeId, ttl: Duration, label: String) -> Result<wire::Fault, FaultError> {
-        if !self.peers.contains(&peer) {
+        if peer == self.node || self.book.find(peer).is_none() {
             return Err(FaultError::Invalid(format!("{peer} is no peer of this node")));
         }
         let until = Instant::now() + ttl;

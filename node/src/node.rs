@@ -11,7 +11,6 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::{Duration, Instant},
@@ -38,7 +37,7 @@ use crate::{
     replica::Replica,
     status::NodeView,
     storage::{self, Directory, Found, Identity, Opened, StorageError},
-    transport::{self, Links, Me, Outbox, Receiver, member},
+    transport::{self, AddressBook, Links, Me, Outbox, Receiver, member},
 };
 
 /// A stopping node gives its jobs back in this time, or leaves them to their leases.
@@ -120,17 +119,23 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     };
 
     let observer = Arc::new(Observer::new(node.id));
-    let peers: Vec<NodeId> = cluster.nodes.iter().map(|n| n.id).filter(|id| *id != node.id).collect();
-    let faults = Arc::new(Faults::new(enable_faults, peers.clone(), Arc::clone(&observer)));
+    let book = Arc::new(AddressBook::of(&cluster));
+    let faults = Arc::new(Faults::new(enable_faults, node.id, Arc::clone(&book), Arc::clone(&observer)));
     let links = Arc::new(Links::new(Arc::clone(&faults), Arc::clone(&observer)));
     let (handle, inbox) = handle::channel();
-    let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
-    let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
+    let me = Me {
+        cluster_id: cluster.cluster_id.clone(),
+        node: node.id,
+        storage_id: storage_id.clone(),
+        address: book.find(node.id).expect("it is in the cluster file"),
+    };
+    let outbox = Outbox::new(group, me.clone(), Arc::clone(&book), Arc::clone(&links), handle.clone());
     let remembered = Index(machine.applied());
     let found = Restart { hard, start, entries, applied: remembered };
     let storage = member::storage_id(&storage_id).expect("the storage makes its own ids");
     // What a directory that knows nothing of its past belongs to, its log will say.
-    let bootstrap = if joins { Membership::default() } else { Membership::of(cluster.nodes.iter().map(|n| n.id)) };
+    let joins = joins || node.joins;
+    let bootstrap = if joins { Membership::default() } else { Membership::of(cluster.founders().map(|n| n.id)) };
     let retention = Retention::new(cluster.log.keep_entries, cluster.log.keep_bytes);
     let config = core_config(&cluster, node.id, storage, bootstrap);
     let replica = Replica::new(group, config, found, machine, retention);
@@ -148,14 +153,14 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
         storage_id,
         started,
         observer: Arc::clone(&observer),
+        book: Arc::clone(&book),
         links: Arc::clone(&links),
         faults,
         executing: Arc::clone(&executing),
         handle: handle.clone(),
     });
     let boot_id = observer.boot_id().to_owned();
-    let peer_ids: BTreeSet<NodeId> = peers.into_iter().collect();
-    let receiver = Receiver { me, group, boot_id, peers: peer_ids, links, handle };
+    let receiver = Receiver { me, group, boot_id, book, links, handle };
     let mut peer_service = tokio::spawn(transport::serve(peer_listener, receiver));
     let mut api_service = tokio::spawn(api::serve(api_listener, view, tables));
     let mut executor = tokio::spawn(executor::run(

@@ -122,7 +122,10 @@ pub enum Refused {
     /// Nobody can say whether it is done: this node lost its office before it was committed.
     #[error("this node lost its office before the request was committed: whether it is done is not known")]
     Unknown,
-    /// It makes no sense, or not now.
+    /// Something else must end first: a moment later it may be done.
+    #[error("{0}")]
+    AskAgain(String),
+    /// It makes no sense as things are, or it was tried and failed.
     #[error("{0}")]
     NotNow(String),
 }

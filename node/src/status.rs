@@ -6,7 +6,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-use raftdeck_raft::{Index, NodeId, Sending};
+use raftdeck_raft::{Index, NodeId, PeerView, Sending};
 use raftdeck_shared::{cluster::ClusterFile, wire};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     handle::{Handle, RequestError},
     observe::{Observer, role_to_wire, wall_ms},
     replica::Replica,
-    transport::{Links, member},
+    transport::{AddressBook, Links, member},
 };
 
 /// Log entries at its end whose terms a status tells.
@@ -33,6 +33,8 @@ pub struct NodeView {
     pub started: Instant,
     /// Its observations.
     pub observer: Arc<Observer>,
+    /// Where nodes are.
+    pub book: Arc<AddressBook>,
     /// Its links.
     pub links: Arc<Links>,
     /// Its faults.
@@ -53,7 +55,7 @@ impl NodeView {
         let mut status =
             self.handle.look(move |replica, remembered| replica_status(replica, remembered, tick_ms)).await?;
         status.node = self.node.0;
-        status.name = self.cluster.name_of(self.node);
+        status.name = self.book.name_of(self.node);
         status.cluster_id.clone_from(&self.cluster.cluster_id);
         status.boot_id = self.observer.boot_id().to_owned();
         status.storage_id.clone_from(&self.storage_id);
@@ -65,6 +67,7 @@ impl NodeView {
         status.faults = self.faults.active();
         status.executing = self.executing.load(Ordering::Relaxed);
         status.observation_seq = *self.observer.newest().borrow();
+        status.known = self.book.known();
         for peer in &mut status.peers {
             let (link, heard) = self.links.view(NodeId(peer.node));
             peer.link = link.into();
@@ -72,6 +75,11 @@ impl NodeView {
         }
         Ok(status)
     }
+}
+
+/// How much of a snapshot of so many bytes a follower has.
+pub(crate) fn snapshot_progress(view: &PeerView, bytes: u64) -> Option<wire::SnapshotProgress> {
+    view.snapshot_offset.map(|stored| wire::SnapshotProgress { stored, bytes })
 }
 
 fn millis(time: Duration) -> u64 {
@@ -97,8 +105,7 @@ fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::N
             peer.next_index = view.next.0;
             peer.probing = view.sending == Sending::Probing;
             peer.damaged = view.damaged;
-            let bytes = raft.snapshot().map_or(0, |s| s.bytes);
-            peer.snapshot = view.snapshot_offset.map(|stored| wire::SnapshotProgress { stored, bytes });
+            peer.snapshot = snapshot_progress(&view, raft.snapshot().map_or(0, |s| s.bytes));
             peer.in_flight = u32::try_from(view.in_flight).unwrap_or(u32::MAX);
         }
     }

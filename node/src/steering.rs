@@ -180,7 +180,7 @@ fn read_refused(error: ReadError) -> Refused {
     match error {
         ReadError::NotLeader { leader } => Refused::NotLeader { leader },
         ReadError::TimedOut => Refused::NoMajority,
-        ReadError::TooMany { limit } => Refused::NotNow(format!("more than {limit} reads wait")),
+        ReadError::TooMany { limit } => Refused::AskAgain(format!("more than {limit} reads wait")),
     }
 }
 
@@ -190,15 +190,15 @@ fn transfer_refused(error: TransferError, target: NodeId) -> Refused {
         TransferError::AlreadyLeads => Refused::NotNow(format!("{target} leads already")),
         TransferError::NoVoter => Refused::NotNow(format!("{target} is no voter")),
         TransferError::Damaged => Refused::NotNow(format!("the disk of {target} is damaged and being refilled")),
-        TransferError::UnderWay { target } => Refused::NotNow(format!("a transfer to {target} is under way")),
+        TransferError::UnderWay { target } => Refused::AskAgain(format!("a transfer to {target} is under way")),
     }
 }
 
 fn change_refused(error: ChangeError) -> Refused {
     match error {
         ChangeError::NotLeader { leader } => Refused::NotLeader { leader },
-        ChangeError::TooEarly => Refused::NotNow("this leader has just been elected: ask again".into()),
-        ChangeError::UnderWay { index } => Refused::NotNow(format!("the change of entry {index} is under way")),
+        ChangeError::TooEarly => Refused::AskAgain("this leader has just been elected".into()),
+        ChangeError::UnderWay { index } => Refused::AskAgain(format!("the change of entry {index} is under way")),
         ChangeError::NoVoters => Refused::NotNow("no voter would be left".into()),
         ChangeError::Twice { node } => Refused::NotNow(format!("{node} would be voter and learner")),
         ChangeError::NothingToDo => Refused::NotNow("the membership is so already".into()),

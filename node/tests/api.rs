@@ -57,7 +57,7 @@ impl Node {
     async fn begin(concurrency: u32) -> Node {
         let data = tempfile::tempdir().unwrap();
         let (api, peer) = (free_address().await, free_address().await);
-        let node = NodeEntry { id: NodeId(1), name: "n1".into(), api, peer };
+        let node = NodeEntry { id: NodeId(1), name: "n1".into(), api, peer, joins: false };
         let cluster = ClusterFile {
             cluster_id: "test".into(),
             enable_faults: false,

@@ -75,6 +75,7 @@ impl Cluster {
             name: format!("n{}", i + 1),
             api: ports[2 * i],
             peer: ports[2 * i + 1],
+            joins: false,
         };
         let file = ClusterFile {
             cluster_id: "refill".into(),

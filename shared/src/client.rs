@@ -42,6 +42,9 @@ use crate::{
 /// The header in which a node that is not the leader names the api address of the one that is.
 pub const LEADER_HEADER: &str = "raftdeck-leader";
 
+/// The header in which such a node names the api addresses of all members, separated by commas.
+pub const MEMBERS_HEADER: &str = "raftdeck-members";
+
 /// The header in which a node says why it did not do a call of a session.
 pub const SESSION_HEADER: &str = "raftdeck-session";
 

@@ -9,6 +9,7 @@
 //! name = "n1"                  # "n<id>" unless given
 //! api = "127.0.0.1:7101"       # clients, workers, console
 //! peer = "127.0.0.1:7201"      # other nodes only
+//! # joins = true               # a node that came later: it is no member before the log says so
 //!
 //! [log]
 //! keep_entries = 10000         # a node that lags by more is sent the tables instead
@@ -20,6 +21,10 @@
 //! [handlers.report]
 //! external = true              # run by workers of your own, not by the nodes
 //! ```
+//!
+//! The nodes without `joins` begin the cluster, together and once. Who is a member later is in the log, and the file only
+//! says where nodes are; a node that comes later must have `joins = true`, and when one of those that began is taken out,
+//! the rest must get it: a node that missed everything could else take the file's rest for the whole cluster.
 //!
 //! Laws: node ids and names are unique, no address is used twice, addresses are loopback unless `allow_remote = true`
 //! says otherwise, a handler has either a command or `external`, and an unknown key is an error (a misspelt limit that
@@ -82,6 +87,9 @@ pub struct NodeEntry {
     pub api: SocketAddr,
     /// Listener for the other nodes.
     pub peer: SocketAddr,
+    /// It did not begin the cluster: until its log says that it is a member, it waits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +99,8 @@ struct RawNode {
     name: Option<String>,
     api: SocketAddr,
     peer: SocketAddr,
+    #[serde(default)]
+    joins: bool,
 }
 
 impl TryFrom<RawNode> for NodeEntry {
@@ -102,7 +112,7 @@ impl TryFrom<RawNode> for NodeEntry {
         }
         let name = raw.name.unwrap_or_else(|| format!("n{}", raw.id));
         check_name("node name", &name)?;
-        Ok(NodeEntry { id: NodeId(raw.id), name, api: raw.api, peer: raw.peer })
+        Ok(NodeEntry { id: NodeId(raw.id), name, api: raw.api, peer: raw.peer, joins: raw.joins })
     }
 }
 
@@ -283,6 +293,11 @@ impl ClusterFile {
         self.nodes.iter().find(|n| n.id == id)
     }
 
+    /// Those that began the cluster.
+    pub fn founders(&self) -> impl Iterator<Item = &NodeEntry> {
+        self.nodes.iter().filter(|n| !n.joins)
+    }
+
     /// The name of a node, or its bare number if the file does not know it.
     #[must_use]
     pub fn name_of(&self, id: NodeId) -> String {
@@ -370,10 +385,31 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, C
     })
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), String> {
+/// Whether a name can be one of a node, a handler or a cluster.
+///
+/// # Errors
+/// In words that say what and why not.
+pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(format!("{what} {name:?}: 1 to 64 of a-z A-Z 0-9 . _ -"));
+    }
+    Ok(())
+}
+
+/// Whether this is `HOST:PORT`, as a node may be reached at.
+///
+/// # Errors
+/// In words that name the value.
+pub fn check_address(text: &str) -> Result<(), String> {
+    let refuse = || Err(format!("{text:?} is not HOST:PORT"));
+    if text.parse::<SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return refuse() };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || host.len() > 253 || !host.chars().all(plain) || port.parse::<u16>().is_err() {
+        return refuse();
     }
     Ok(())
 }
@@ -395,83 +431,4 @@ fn line_of(text: &str, needle: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-cluster_id = "demo"
-
-[[nodes]]
-id = 1
-api = "127.0.0.1:7101"
-peer = "127.0.0.1:7201"
-
-[[nodes]]
-id = 2
-name = "two"
-api = "127.0.0.1:7102"
-peer = "127.0.0.1:7202"
-
-[handlers.count]
-command = ["wc", "-w"]
-"#;
-
-    fn load(text: &str) -> Result<ClusterFile, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cluster.toml");
-        fs::write(&path, text).unwrap();
-        ClusterFile::load(&path).map_err(|e| e.to_string().replace(&*dir.path().to_string_lossy(), "DIR"))
-    }
-
-    #[test]
-    fn a_good_file_is_read_and_written_back_the_same() {
-        let file = load(GOOD).unwrap();
-        assert_eq!(file.nodes[0].name, "n1");
-        assert_eq!(file.node("two").unwrap().id, NodeId(2));
-        assert_eq!(file.node("2").unwrap().name, "two");
-        assert!(file.knows_handler("count") && file.knows_handler("echo") && !file.knows_handler("nope"));
-        assert_eq!(load(&file.to_toml()).unwrap(), file);
-    }
-
-    #[test]
-    fn each_error_names_the_file_and_the_line() {
-        for (from, to, error) in [
-            ("id = 2", "id = 1", "DIR/cluster.toml:10: node id 1 is used twice"),
-            ("7202", "7101", "DIR/cluster.toml:13: address 127.0.0.1:7101 is used twice"),
-            (
-                "127.0.0.1:7102",
-                "10.1.1.1:1",
-                "DIR/cluster.toml:12: address 10.1.1.1:1 is not loopback; allow_remote = true permits it",
-            ),
-            (
-                "name = \"two\"",
-                "nmae = \"two\"",
-                "DIR/cluster.toml:11: unknown field `nmae`, expected one of `id`, `name`, `api`, `peer`",
-            ),
-            ("127.0.0.1:7102", "127.0.0.1:x", "DIR/cluster.toml:12: invalid socket address syntax"),
-            (
-                "handlers.count",
-                "handlers.echo",
-                "DIR/cluster.toml:15: handler \"echo\" is built in and cannot be replaced",
-            ),
-            (
-                "command = [\"wc\", \"-w\"]",
-                "",
-                "DIR/cluster.toml:15: a handler needs command = [\"PROGRAM\", \"ARG\", ..] or external = true",
-            ),
-            (
-                "[handlers.count]",
-                "[log]\nkeep_entries = 0\n[handlers.count]",
-                "DIR/cluster.toml:16: keep_entries = 0: a follower that lags by one entry would need all the tables",
-            ),
-            (
-                "[handlers.count]",
-                "[log]\nkeep_bytes = 9\n[handlers.count]",
-                "DIR/cluster.toml:16: keep_bytes 9: 1024 or more",
-            ),
-        ] {
-            assert_eq!(load(&GOOD.replace(from, to)).unwrap_err(), error);
-        }
-        assert!(load("cluster_id = \"x\"\nnodes = [\n").unwrap_err().starts_with("DIR/cluster.toml:2: "));
-    }
-}
+mod tests;

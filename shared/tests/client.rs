@@ -10,13 +10,17 @@ use std::{
 };
 
 use raftdeck_shared::{
-    client::{Client, ClientError, SESSION_EXPIRED, SESSION_HEADER},
+    client::{Client, ClientError, MEMBERS_HEADER, SESSION_EXPIRED, SESSION_HEADER},
     ids::JobId,
     wire::{self, JobState, jobs_server},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+    transport::Server,
+};
 
 /// How one attempt is answered.
 #[derive(Clone, Copy)]
@@ -24,6 +28,8 @@ enum Answer {
     Ok,
     Error(Code),
     Silence,
+    /// It does not lead, knows nobody who does, and names these members.
+    Members(&'static str),
     Expired,
 }
 
@@ -40,6 +46,11 @@ struct Told {
 
 impl Told {
     async fn client(answers: impl IntoIterator<Item = Answer>) -> (Arc<Told>, Client) {
+        let (told, address) = Told::serve(answers).await;
+        (told, Client::new([address]).unwrap())
+    }
+
+    async fn serve(answers: impl IntoIterator<Item = Answer>) -> (Arc<Told>, String) {
         let told = Arc::new(Told {
             answers: Mutex::new(answers.into_iter().collect()),
             attempts: AtomicUsize::new(0),
@@ -51,7 +62,7 @@ impl Told {
         let address = listener.local_addr().unwrap().to_string();
         let service = jobs_server::JobsServer::from_arc(Arc::clone(&told));
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        (told, Client::new([address]).unwrap())
+        (told, address)
     }
 
     fn attempts(&self) -> usize {
@@ -88,6 +99,11 @@ impl jobs_server::Jobs for Told {
             Answer::Ok => Ok(Response::new(wire::CancelReply { state: JobState::Cancelled.into(), index: 7 })),
             Answer::Error(code) => Err(Status::new(code, "as told")),
             Answer::Silence => std::future::pending().await,
+            Answer::Members(addresses) => {
+                let mut headers = MetadataMap::new();
+                headers.insert(MEMBERS_HEADER, MetadataValue::from_static(addresses));
+                Err(Status::with_metadata(Code::FailedPrecondition, "as told", headers))
+            }
             Answer::Expired => {
                 let mut status = Status::failed_precondition("session 1 has expired");
                 status.metadata_mut().insert(SESSION_HEADER, SESSION_EXPIRED.parse().unwrap());
@@ -191,6 +207,15 @@ async fn any_other_refusal_is_told_at_once() {
     let error = outcome(&client, LONG).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused { code: Code::InvalidArgument, .. }), "{error:?}");
     assert_eq!(told.attempts(), 1);
+}
+
+#[tokio::test]
+async fn a_member_that_joined_later_is_found_although_nobody_names_a_leader() {
+    let (later, address) = Told::serve([Answer::Ok]).await;
+    let named: &'static str = format!("127.0.0.1:1,{address}").leak();
+    let (_first, client) = Told::client([Answer::Members(named)]).await;
+    assert_eq!(outcome(&client, LONG).await.unwrap(), 7);
+    assert_eq!(later.attempts(), 1);
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ pub const STATUS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a node may take to set or heal a fault.
 pub const FAULT_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a node may take to begin a change, to hand leadership over, or to cut its log.
+pub const STEER_WITHIN: Duration = Duration::from_secs(6);
+
 /// The admin service of the node at `api` (`HOST:PORT`). Connects when first used.
 ///
 /// # Errors
@@ -81,10 +84,20 @@ pub fn refused(status: &Status) -> bool {
             | Code::FailedPrecondition
             | Code::Unimplemented
             | Code::NotFound
+            | Code::Aborted
     )
 }
 
-async fn ask<Req, Rep, Fut>(
+/// Cuts the log of the node at `api` as far as it can be.
+///
+/// # Errors
+/// It did not answer in time, or does not want to.
+pub async fn snapshot(api: &str) -> Result<wire::SnapshotReply, Status> {
+    let request = wire::SnapshotRequest {};
+    ask(api, STEER_WITHIN, request, |mut admin, request| async move { admin.snapshot(request).await }).await
+}
+
+pub(crate) async fn ask<Req, Rep, Fut>(
     api: &str,
     within: Duration,
     request: Req,

@@ -5,7 +5,8 @@
 //! - [`launch`]: nodes as processes of this machine: in tabs, in panes, in the background;
 //! - [`narrate`]: what a node observed, as a sentence;
 //! - [`plain`]: text of others, made safe;
-//! - [`ask`]: one question to one node, with an end.
+//! - [`ask`]: one question to one node, with an end;
+//! - [`steer`]: questions to whoever leads.
 
 pub mod ask;
 pub mod cli;
@@ -13,3 +14,4 @@ pub mod console;
 pub mod launch;
 pub mod narrate;
 pub mod plain;
+pub mod steer;

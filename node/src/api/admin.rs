@@ -1,4 +1,4 @@
-//! The admin service: what is true here, what just happened, and faults on purpose.
+//! The admin service: what is true here, what just happened, faults on purpose, and steering (see [`steer`]).
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -13,6 +13,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::steer;
 use crate::{faults::FaultError, handle::RequestError, observe::Page, status::NodeView, transport::entry_to_wire};
 
 /// Statuses go out at most this often, and only when something changed, or to keep clocks honest, every second.
@@ -101,6 +102,35 @@ impl Admin for AdminService {
     ) -> Result<Response<wire::HealFaultsReply>, Status> {
         let healed = self.view.faults.heal(&request.into_inner());
         Ok(Response::new(wire::HealFaultsReply { healed }))
+    }
+
+    async fn members(&self, _: Request<wire::MembersRequest>) -> Result<Response<wire::MembersReply>, Status> {
+        steer::members(&self.view).await.map(Response::new)
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<wire::AddMemberRequest>,
+    ) -> Result<Response<wire::ChangeReply>, Status> {
+        steer::add(&self.view, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<wire::RemoveMemberRequest>,
+    ) -> Result<Response<wire::ChangeReply>, Status> {
+        steer::remove(&self.view, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<wire::TransferLeadershipRequest>,
+    ) -> Result<Response<wire::TransferLeadershipReply>, Status> {
+        steer::transfer(&self.view, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn snapshot(&self, _: Request<wire::SnapshotRequest>) -> Result<Response<wire::SnapshotReply>, Status> {
+        steer::snapshot(&self.view).await.map(Response::new)
     }
 }
 

@@ -6,9 +6,9 @@ use raftdeck_jobs::{
     CancelOutcome, Job, JobId, JobState, LeaseRefusal, NewJob, Op, Reply, SessionRefusal, Settled, Submitted,
     limits::SESSION_TTL_MS,
 };
-use raftdeck_raft::{Index, NodeId};
+use raftdeck_raft::Index;
 use raftdeck_shared::{
-    client::{CLAIM_WAIT_MAX, LEADER_HEADER, SESSION_EXPIRED, SESSION_HEADER},
+    client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
     wire::{self, jobs_server::Jobs},
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -20,11 +20,12 @@ use tonic::{
 use super::{
     Tables,
     convert::{ack, failure, job_to_wire, lease, new_job, session, state_from_wire, state_to_wire},
+    refusal::refused,
 };
 use crate::{
     driver::flatten,
-    handle::RequestError,
-    replica::{Applied, Refused},
+    handle::{RequestError, Steer},
+    replica::Applied,
     status::NodeView,
     storage::{JobFilter, StorageError},
 };
@@ -32,7 +33,7 @@ use crate::{
 /// A write that is not applied by then has an unknown outcome. A caller's own deadline may be shorter.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// A read waits so long for the index it wants.
+/// A read waits so long for a majority to be heard, and for the index it wants.
 const READ_MAX: Duration = Duration::from_millis(1500);
 
 const LIST_DEFAULT: u32 = 50;
@@ -57,39 +58,9 @@ impl JobsService {
         match timeout(WRITE_MAX, self.view.handle.request(op, session(call))).await {
             Ok(Ok(Applied { reply: Reply::SessionRefused(refusal), .. })) => Err(session_refused(refusal)),
             Ok(Ok(applied)) => Ok(applied),
-            Ok(Err(error)) => Err(self.refusal(&error)),
+            Ok(Err(error)) => Err(refused(&self.view.book, self.view.node, &error)),
             Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", WRITE_MAX.as_millis()))),
         }
-    }
-
-    fn refusal(&self, error: &RequestError) -> Status {
-        match error {
-            RequestError::Refused(Refused::NotLeader { leader }) => self.not_leader(*leader),
-            RequestError::Refused(Refused::NoMajority) => Status::failed_precondition(error.to_string()),
-            RequestError::Refused(Refused::Superseded) => Status::aborted(error.to_string()),
-            RequestError::Refused(Refused::Overloaded { .. } | Refused::Full { .. }) | RequestError::QueueFull => {
-                Status::resource_exhausted(error.to_string())
-            }
-            RequestError::Refused(Refused::Transferring { .. } | Refused::NotNow(_)) => {
-                Status::failed_precondition(error.to_string())
-            }
-            RequestError::Refused(Refused::Unknown) | RequestError::Stopping => Status::unknown(error.to_string()),
-        }
-    }
-
-    fn not_leader(&self, leader: Option<NodeId>) -> Status {
-        let known = leader.and_then(|id| self.view.cluster.by_id(id));
-        let mut header = MetadataMap::new();
-        let message = match known {
-            Some(node) => {
-                if let Ok(address) = node.api.to_string().parse() {
-                    header.insert(LEADER_HEADER, address);
-                }
-                format!("{} is not the leader, {} is", self.view.cluster.name_of(self.view.node), node.name)
-            }
-            None => format!("{} knows no leader", self.view.cluster.name_of(self.view.node)),
-        };
-        Status::with_metadata(Code::FailedPrecondition, message, header)
     }
 
     fn known_handler(&self, job: wire::NewJob) -> Result<NewJob, Status> {
@@ -117,17 +88,21 @@ impl JobsService {
         }
     }
 
-    /// Waits until `min_index` is applied here, and this node is in touch with the others: one that was left behind would
-    /// tell of a past that its caller has already left.
+    /// Waits until what is read here is true now: the leader has heard a majority since it was asked, and everything that
+    /// was committed then is applied. And until `min_index` is, which a caller may have from elsewhere.
     async fn readable(&self, min_index: u64) -> Result<(), Status> {
         let mut pulse = self.view.handle.pulse();
-        let waited = timeout(READ_MAX, pulse.wait_for(|p| p.applied >= min_index && p.in_touch)).await;
-        match waited.map(|ready| ready.map(|_| ())) {
+        let confirmed = async {
+            self.view.handle.steer(Steer::Read).await?;
+            pulse.wait_for(|p| p.applied >= min_index).await.map(|_| ()).map_err(|_| RequestError::Stopping)
+        };
+        match timeout(READ_MAX, confirmed).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(stopping()),
+            Ok(Err(RequestError::Stopping)) => Err(stopping()),
+            Ok(Err(error)) => Err(refused(&self.view.book, self.view.node, &error)),
             Err(_) => {
-                let name = self.view.cluster.name_of(self.view.node);
-                Err(Status::unavailable(format!("{name} hears no leader, or has not applied index {min_index} yet")))
+                let name = self.view.book.name_of(self.view.node);
+                Err(Status::unavailable(format!("{name} hears no majority, or has not applied index {min_index} yet")))
             }
         }
     }

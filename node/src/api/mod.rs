@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `jobs` | submit, claim, settle, look up |
 //! | `admin` | status, observations, log ranges, faults |
+//! | `steer` | members, leadership, the length of the log |
 //! | `convert` | between the machine's values and the wire's |
+//! | `refusal` | what is told when something was not done |
 //!
 //! Nothing is decided here: requests are checked against the limits, handed to the replica, and its answers put into the
 //! words of gRPC. Every limit that gRPC leaves open by default is set in [`serve`].
@@ -12,6 +14,8 @@
 mod admin;
 mod convert;
 mod jobs;
+mod refusal;
+mod steer;
 
 use std::{sync::Arc, time::Duration};
 

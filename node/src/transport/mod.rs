@@ -4,26 +4,28 @@
 //! stream come in order. So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
 //! the link down or cut, is dropped, and the core is told that what was in flight is lost.
 //!
+//! Nodes come and go while others run. Where they are stands in the [`AddressBook`]; the [`Outbox`] opens a stream to every
+//! member, and to whom an answer is owed, and closes those that nobody needs any more.
+//!
 //! Chunks of snapshots go over a connection of their own, made when there is one to send: a heartbeat behind a megabyte
 //! would be late, and a follower that hears no heartbeat asks for votes.
 
+mod address_book;
 mod codec;
 pub mod member;
 mod receiver;
 mod sender;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+pub use address_book::AddressBook;
 pub use codec::{decode, encode, entry_to_wire};
-use raftdeck_raft::{Body, Envelope, GroupId, NodeId};
-use raftdeck_shared::{
-    cluster::ClusterFile,
-    wire::{self, LinkState, ObservationKind},
-};
+use raftdeck_raft::{Body, Envelope, GroupId, Membership, NodeId};
+use raftdeck_shared::wire::{self, LinkState, ObservationKind};
 pub use receiver::{Receiver, serve};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -39,6 +41,9 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Messages that wait for one peer.
 const QUEUE_MAX: usize = 4096;
 
+/// A stream to a node that is no member is closed when nothing was sent over it for so long.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// Chunks of a snapshot that wait for one peer, which asks for one at a time.
 const CHUNKS_MAX: usize = 2;
 
@@ -51,6 +56,8 @@ pub struct Me {
     pub node: NodeId,
     /// With this data directory.
     pub storage_id: String,
+    /// Reached there.
+    pub address: wire::MemberAddress,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,9 +115,10 @@ impl Links {
     }
 }
 
-/// The ways to one peer.
+/// The ways to one peer. Its senders end when this is dropped.
 #[derive(Debug)]
 struct Lanes {
+    used_at: Instant,
     messages: mpsc::Sender<wire::RaftMessage>,
     chunks: mpsc::Sender<wire::RaftMessage>,
 }
@@ -119,32 +127,64 @@ struct Lanes {
 #[derive(Debug)]
 pub struct Outbox {
     group: GroupId,
+    me: Me,
+    book: Arc<AddressBook>,
+    links: Arc<Links>,
+    handle: Handle,
     peers: BTreeMap<NodeId, Lanes>,
+    members: BTreeSet<NodeId>,
 }
 
 impl Outbox {
-    /// Starts the senders for every peer.
+    /// Without any stream yet.
     #[must_use]
-    pub fn start(group: GroupId, me: &Me, cluster: &ClusterFile, links: &Arc<Links>, handle: &Handle) -> Outbox {
-        let mut peers = BTreeMap::new();
-        for peer in cluster.nodes.iter().filter(|n| n.id != me.node) {
-            let (messages, waiting) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(sender::run(me.clone(), peer.clone(), Arc::clone(links), handle.clone(), waiting));
-            let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
-            tokio::spawn(sender::run_chunks(me.clone(), peer.clone(), Arc::clone(links), waiting));
-            peers.insert(peer.id, Lanes { messages, chunks });
+    pub fn new(group: GroupId, me: Me, book: Arc<AddressBook>, links: Arc<Links>, handle: Handle) -> Outbox {
+        Outbox { group, me, book, links, handle, peers: BTreeMap::new(), members: BTreeSet::new() }
+    }
+
+    /// Another membership is in force: every member gets a stream.
+    pub fn follow(&mut self, membership: &Membership) {
+        self.book.follow(membership);
+        self.members = membership.members();
+        for node in self.members.clone() {
+            self.lanes(node);
         }
-        Outbox { group, peers }
+    }
+
+    /// Closes the streams to nodes that are no members and were sent nothing for a while.
+    pub fn close_idle(&mut self) {
+        self.peers.retain(|node, lanes| self.members.contains(node) || lanes.used_at.elapsed() < IDLE_MAX);
     }
 
     /// Hands messages to the senders. Never waits: what a full queue does not take is dropped.
-    pub fn send(&self, messages: Vec<Envelope>) {
+    pub fn send(&mut self, messages: Vec<Envelope>) {
         for message in messages {
-            if let Some(lanes) = self.peers.get(&message.to) {
+            let group = self.group;
+            if let Some(lanes) = self.lanes(message.to) {
+                lanes.used_at = Instant::now();
                 let is_chunk = matches!(message.body, Body::SnapshotChunk(_));
                 let queue = if is_chunk { &lanes.chunks } else { &lanes.messages };
                 // A full queue is a peer that does not read: to Raft, a lost message like any other.
-                let _ = queue.try_send(encode(self.group, message));
+                let _ = queue.try_send(encode(group, message));
+            }
+        }
+    }
+
+    /// The ways to a peer; none if nobody knows where it is.
+    fn lanes(&mut self, to: NodeId) -> Option<&mut Lanes> {
+        let Outbox { me, book, links, handle, peers, .. } = self;
+        match peers.entry(to) {
+            Entry::Occupied(lanes) => Some(lanes.into_mut()),
+            Entry::Vacant(place) => {
+                if to == me.node || book.find(to).is_none() {
+                    return None;
+                }
+                let peer = || (to, Arc::clone(book));
+                let (messages, waiting) = mpsc::channel(QUEUE_MAX);
+                tokio::spawn(sender::run(me.clone(), peer(), Arc::clone(links), handle.clone(), waiting));
+                let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
+                tokio::spawn(sender::run_chunks(me.clone(), peer(), Arc::clone(links), waiting));
+                Some(place.insert(Lanes { used_at: Instant::now(), messages, chunks }))
             }
         }
     }

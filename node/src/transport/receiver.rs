@@ -1,20 +1,23 @@
 //! The peer listener: takes the streams of other nodes.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use raftdeck_raft::{GroupId, NodeId, StorageId};
-use raftdeck_shared::wire::{
-    self,
-    peer_frame::Frame,
-    peer_server::{Peer, PeerServer},
+use raftdeck_shared::{
+    cluster::{check_address, check_name},
+    wire::{
+        self,
+        peer_frame::Frame,
+        peer_server::{Peer, PeerServer},
+    },
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tracing::{debug, warn};
 
-use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec, member};
+use super::{AddressBook, FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec, member};
 use crate::{handle::Handle, listener, observe::Moment};
 
 /// Takes the streams of other nodes.
@@ -26,8 +29,8 @@ pub struct Receiver {
     pub group: GroupId,
     /// This life of the process.
     pub boot_id: String,
-    /// Who may dial.
-    pub peers: BTreeSet<NodeId>,
+    /// Learns where those are who dial.
+    pub book: Arc<AddressBook>,
     /// What is known of the links.
     pub links: Arc<Links>,
     /// Where messages go.
@@ -94,14 +97,22 @@ impl Receiver {
             format!("this is cluster {}, not {}", self.me.cluster_id, hello.cluster_id)
         } else if NodeId(hello.to) != self.me.node {
             format!("this is {}, not {}", self.me.node, NodeId(hello.to))
-        } else if !self.peers.contains(&from) {
-            format!("{from} is no member of this cluster")
+        } else if from == NodeId(0) || from == self.me.node {
+            format!("{from} is not another node")
         } else {
-            return Ok(from);
+            match self.book.heard(from, hello.sender.as_ref().filter(|says| is_address(says))) {
+                Ok(()) => return Ok(from),
+                Err(error) => error.to_string(),
+            }
         };
         warn!("refused a stream: {error}");
         Err(Status::failed_precondition(error))
     }
+}
+
+/// Whether this can be an address; a node that says nothing of use can still be heard.
+fn is_address(says: &wire::MemberAddress) -> bool {
+    check_name("node name", &says.name).is_ok() && check_address(&says.peer).is_ok() && check_address(&says.api).is_ok()
 }
 
 /// Reads one peer's messages into the replica, which takes them at its own pace: the stream then waits, and the peer's

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use raftdeck_shared::{
     client::{channel, words},
-    cluster::NodeEntry,
-    wire::{self, peer_client::PeerClient, peer_frame::Frame},
+    wire::{self, MemberAddress, peer_client::PeerClient, peer_frame::Frame},
 };
 use tokio::{
     sync::mpsc,
@@ -15,7 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tracing::debug;
 
-use super::{FRAME_BYTES_MAX, Links, Me, PROTOCOL};
+use raftdeck_raft::NodeId;
+
+use super::{AddressBook, FRAME_BYTES_MAX, Links, Me, PROTOCOL};
 use crate::handle::Handle;
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
@@ -34,24 +35,30 @@ const FRAMES_WAITING_MAX: usize = 4;
 
 type Messages = mpsc::Receiver<wire::RaftMessage>;
 
-/// Runs until the node ends.
-pub(super) async fn run(me: Me, peer: NodeEntry, links: Arc<Links>, handle: Handle, mut waiting: Messages) {
+/// Runs until the other end of the queue is dropped. Where the peer is, is looked up anew for each try.
+pub(super) async fn run(
+    me: Me,
+    (peer, book): (NodeId, Arc<AddressBook>),
+    links: Arc<Links>,
+    handle: Handle,
+    mut waiting: Messages,
+) {
     let mut retry = RETRY_MIN;
     loop {
-        let why = match connect(&me, &peer).await {
+        let why = match reach(&me, peer, &book).await {
             Ok((frames, answers)) => {
                 retry = RETRY_MIN;
-                links.set(peer.id, true, "");
+                links.set(peer, true, "");
                 // What was sent while there was no link is lost; the peer may be in a new life.
-                handle.link_lost(peer.id).await;
-                let why = pump(&peer, &links, &mut waiting, frames, answers).await;
-                handle.link_lost(peer.id).await;
+                handle.link_lost(peer).await;
+                let why = pump(peer, &links, &mut waiting, frames, answers).await;
+                handle.link_lost(peer).await;
                 why
             }
             Err(why) => why,
         };
-        debug!("no link to {}: {why}", peer.name);
-        links.set(peer.id, false, &why);
+        debug!("no link to {peer}: {why}");
+        links.set(peer, false, &why);
         if !discard_for(&mut waiting, retry).await {
             return;
         }
@@ -61,17 +68,22 @@ pub(super) async fn run(me: Me, peer: NodeEntry, links: Arc<Links>, handle: Hand
 
 /// As [`run`], for chunks of snapshots: connects when the first one waits. That one is lost says nothing about the link,
 /// and the peer asks for it again.
-pub(super) async fn run_chunks(me: Me, peer: NodeEntry, links: Arc<Links>, mut waiting: Messages) {
+pub(super) async fn run_chunks(
+    me: Me,
+    (peer, book): (NodeId, Arc<AddressBook>),
+    links: Arc<Links>,
+    mut waiting: Messages,
+) {
     let mut first = waiting.recv().await;
     while let Some(chunk) = first.take() {
-        let why = match connect(&me, &peer).await {
-            Ok((frames, answers)) => match send(&peer, &links, chunk, &mut waiting, &frames).await {
-                Ok(()) => pump(&peer, &links, &mut waiting, frames, answers).await,
+        let why = match reach(&me, peer, &book).await {
+            Ok((frames, answers)) => match send(peer, &links, chunk, &mut waiting, &frames).await {
+                Ok(()) => pump(peer, &links, &mut waiting, frames, answers).await,
                 Err(why) => why,
             },
             Err(why) => why,
         };
-        debug!("no way for snapshots to {}: {why}", peer.name);
+        debug!("no way for snapshots to {peer}: {why}");
         if !discard_for(&mut waiting, RETRY_MAX).await {
             return;
         }
@@ -81,32 +93,39 @@ pub(super) async fn run_chunks(me: Me, peer: NodeEntry, links: Arc<Links>, mut w
 
 type Open = (mpsc::Sender<wire::PeerFrame>, Streaming<wire::HelloReply>);
 
+/// Opens the stream to where the peer is now.
+async fn reach(me: &Me, peer: NodeId, book: &AddressBook) -> Result<Open, String> {
+    let address = book.find(peer).ok_or("nobody knows any more where it is")?;
+    connect(me, &address).await
+}
+
 /// Opens the stream and makes sure who is at its other end.
-async fn connect(me: &Me, peer: &NodeEntry) -> Result<Open, String> {
-    let channel = channel(&peer.peer.to_string()).map_err(|e| e.to_string())?;
+async fn connect(me: &Me, peer: &MemberAddress) -> Result<Open, String> {
+    let channel = channel(&peer.peer).map_err(|e| e.to_string())?;
     let mut client =
         PeerClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX).max_encoding_message_size(FRAME_BYTES_MAX);
     let (frames, outgoing) = mpsc::channel(FRAMES_WAITING_MAX);
     let hello = wire::Hello {
         cluster_id: me.cluster_id.clone(),
         from: me.node.0,
-        to: peer.id.0,
+        to: peer.node,
         storage_id: me.storage_id.clone(),
         protocol: PROTOCOL,
+        sender: Some(me.address.clone()),
     };
     frames.try_send(frame(Frame::Hello(hello))).map_err(|e| e.to_string())?;
     let opening = async {
         let mut answers = client.exchange(ReceiverStream::new(outgoing)).await.map_err(|s| words(&s))?.into_inner();
         let reply = answers.message().await.map_err(|s| words(&s))?;
         let reply = reply.ok_or("it closed the stream at once")?;
-        if reply.node == peer.id.0 { Ok((frames, answers)) } else { Err(format!("node {} answers there", reply.node)) }
+        if reply.node == peer.node { Ok((frames, answers)) } else { Err(format!("node {} answers there", reply.node)) }
     };
     timeout(HELLO_TIMEOUT, opening).await.unwrap_or_else(|_| Err("no answer to the hello".into()))
 }
 
 /// Sends until the link breaks: why it did.
 async fn pump(
-    peer: &NodeEntry,
+    peer: NodeId,
     links: &Links,
     waiting: &mut Messages,
     frames: mpsc::Sender<wire::PeerFrame>,
@@ -115,7 +134,7 @@ async fn pump(
     loop {
         tokio::select! {
             first = waiting.recv() => {
-                let Some(first) = first else { return "this node stops".into() };
+                let Some(first) = first else { return "it is not needed any more".into() };
                 tokio::select! {
                     sent = send(peer, links, first, waiting, &frames) => if let Err(why) = sent { return why },
                     end = answers.message() => return ending(&end),
@@ -128,14 +147,14 @@ async fn pump(
 
 /// Sends a message and what waits behind it as one frame; nothing over a link that is cut.
 async fn send(
-    peer: &NodeEntry,
+    peer: NodeId,
     links: &Links,
     first: wire::RaftMessage,
     waiting: &mut Messages,
     frames: &mpsc::Sender<wire::PeerFrame>,
 ) -> Result<(), String> {
     let messages = gather(first, waiting);
-    if links.faults.is_cut(peer.id) {
+    if links.faults.is_cut(peer) {
         return Ok(());
     }
     let now = links.observer.now();
@@ -174,7 +193,7 @@ fn ending(end: &Result<Option<wire::HelloReply>, tonic::Status>) -> String {
     }
 }
 
-/// While there is no link, what waits gets old: it is dropped. False when the node ends.
+/// While there is no link, what waits gets old: it is dropped. False when nobody sends any more.
 async fn discard_for(waiting: &mut Messages, time: Duration) -> bool {
     let until = Instant::now() + time;
     loop {

@@ -22,6 +22,11 @@ struct Lossy {
 
 impl Lossy {
     async fn before(node: &Node) -> (Arc<Lossy>, Client) {
+        // A node that does not lead yet would tell the client the way around this line.
+        let until = Instant::now() + WITHIN;
+        while let Err(status) = node.admin().members(wire::MembersRequest {}).await {
+            assert!(Instant::now() < until, "no leader: {status}");
+        }
         let node = JobsClient::new(channel(&node.api.to_string()).unwrap());
         let lossy = Arc::new(Lossy { node, lose: AtomicBool::new(false) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use tonic::{Status, transport::Channel};
 
-use super::{ClientError, LEADER_HEADER, channel};
+use super::{ClientError, LEADER_HEADER, MEMBERS_HEADER, channel};
+
+/// Addresses that a client remembers.
+const ADDRESSES_MAX: usize = 128;
 
 /// The nodes, their channels, and the one that is taken for the leader.
 #[derive(Debug)]
@@ -50,7 +53,9 @@ impl Routes {
     /// A node said that it is not the leader. True if it named another that is worth asking at once.
     pub(super) fn follow(&self, asked: &str, status: &Status) -> bool {
         let named = status.metadata().get(LEADER_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let members = status.metadata().get(MEMBERS_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let mut known = self.0.lock().expect("no holder panics");
+        known.learn(members.split(',').chain(named.as_deref()));
         match named {
             Some(leader) if leader != asked => {
                 known.leader = Some(leader);
@@ -71,5 +76,17 @@ impl Routes {
             known.leader = None;
         }
         known.turn += 1;
+    }
+}
+
+impl Known {
+    /// Members that joined later: when all that were known at first have left, the cluster is still found. Nothing is
+    /// forgotten, for one that is no member today may be one tomorrow.
+    fn learn<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
+        for address in addresses.filter(|a| !a.is_empty()) {
+            if self.addresses.len() < ADDRESSES_MAX && !self.addresses.iter().any(|known| known == address) {
+                self.addresses.push(address.to_owned());
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The words of the command line. What they mean is in the module of each verb.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
+use raftdeck_shared::cluster::check_address;
 
 use super::values;
 
@@ -94,6 +95,22 @@ pub enum Verb {
         /// Names of nodes
         nodes: Vec<String>,
     },
+    /// Who belongs to the cluster, as its leader says
+    Members,
+    /// Take a node in: start it here, or ask one in that runs elsewhere
+    Add(Add),
+    /// Let a node go
+    Remove(Remove),
+    /// Hand leadership over
+    Transfer {
+        /// Name of the node that is to lead
+        node: String,
+    },
+    /// Cut the log of a node as far as it can be: what is gone from it, followers get as a snapshot
+    Snapshot {
+        /// Name of the node
+        node: String,
+    },
     /// What the nodes observe, a line each, until interrupted (times are UTC)
     Watch {
         /// Lines only; the console is what `raftdeck` without a verb opens
@@ -102,6 +119,38 @@ pub enum Verb {
     },
     /// Simulate: play a scenario, or run seeds with random faults
     Sim(Sim),
+}
+
+/// `add`.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Name of the node
+    pub node: String,
+    /// It gets the log and no vote
+    #[arg(long)]
+    pub learner: bool,
+    /// Where other nodes reach it; it runs already, elsewhere
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "api")]
+    pub peer: Option<String>,
+    /// Where clients reach it
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "peer")]
+    pub api: Option<String>,
+    /// Longest wait until it is what it is to be
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    pub within: Duration,
+}
+
+/// `remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Name of the node
+    pub node: String,
+    /// Also if those that stay and are up are no majority
+    #[arg(long)]
+    pub force: bool,
+    /// Longest wait until it is out
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    pub within: Duration,
 }
 
 /// `sim`.
@@ -268,14 +317,5 @@ fn fault_ttl(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// In words that name the value.
 pub fn address(text: &str) -> Result<String, String> {
-    let refuse = || format!("{text:?} is not HOST:PORT");
-    if text.parse::<SocketAddr>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || !host.chars().all(plain) || port.parse::<u16>().is_err() {
-        return Err(refuse());
-    }
-    Ok(text.to_owned())
+    check_address(text).map(|()| text.to_owned())
 }

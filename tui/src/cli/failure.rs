@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use raftdeck_shared::{client::ClientError, cluster::ClusterFileError};
 
-use crate::plain::plain;
+use crate::{plain::plain, steer::SteerError};
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +48,12 @@ impl From<String> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
+        Failure::Refused(error.to_string())
+    }
+}
+
+impl From<SteerError> for Failure {
+    fn from(error: SteerError) -> Self {
         Failure::Refused(error.to_string())
     }
 }

@@ -3,18 +3,22 @@
 //! Contract for programs: exit code 0 is done, 1 is refused or failed, 2 is a call that is not understood. With `--json`
 //! stdout holds JSON only, one value a line; what went wrong is always exactly one line `error: ..` on stderr.
 
+pub mod add;
 pub mod args;
 pub mod demo;
 pub mod failure;
 pub mod faults;
 pub mod jobs;
 pub mod logs;
+pub mod members;
 pub mod out;
+pub mod remove;
 pub mod sides;
 pub mod sim;
 pub mod status;
 pub mod submit;
 pub mod target;
+pub mod transfer;
 pub mod up;
 pub mod values;
 pub mod watch;
@@ -69,7 +73,7 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
     let place = &call.place;
     let target = || Target::find(place);
     match &call.verb {
-        None => open_console(&target()?).await,
+        None => open_console(&status::complete(target()?).await).await,
         Some(Verb::Demo(args)) => demo::run(args, out).await,
         Some(Verb::Up(args)) => up::up(place, args, out).await,
         Some(Verb::Down) => up::down(place, out).await,
@@ -84,7 +88,12 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
         Some(Verb::Kill { node, hard: false }) => faults::kill(&target()?, node, out).await,
         Some(Verb::Cut { sides, ttl }) => faults::cut(&target()?, sides, *ttl, out).await,
         Some(Verb::Heal { nodes }) => faults::heal(&target()?, nodes, out).await,
-        Some(Verb::Watch { plain: _ }) => watch::run(&target()?, out).await,
+        Some(Verb::Members) => members::run(&target()?, out).await,
+        Some(Verb::Add(args)) => add::run(place, args, out).await,
+        Some(Verb::Remove(args)) => remove::run(&target()?, args, out).await,
+        Some(Verb::Transfer { node }) => transfer::run(&target()?, node, out).await,
+        Some(Verb::Snapshot { node }) => transfer::snapshot(&target()?, node, out).await,
+        Some(Verb::Watch { plain: _ }) => watch::run(&status::complete(target()?).await, out).await,
         Some(Verb::Sim(args)) => sim::run(args, out),
     }
 }

@@ -8,7 +8,7 @@
 use futures_util::future::join_all;
 use raftdeck_shared::{
     ids::NodeId,
-    wire::{LinkState, NodeStatus, QueueStatus, Role},
+    wire::{self, LinkState, NodeStatus, QueueStatus, Role},
 };
 use serde::Serialize;
 
@@ -51,13 +51,29 @@ impl Row {
 }
 
 impl View {
-    /// Asks every node, all at the same time.
+    /// Asks every node, all at the same time; then those that the others name as members beside them.
     pub async fn gather(target: &Target) -> View {
-        let answers = target.members.iter().map(|member| async move {
-            let status = ask::status(&member.api, ask::STATUS_WITHIN).await.ok();
-            Row { member: member.clone(), status }
-        });
-        View { rows: join_all(answers).await }
+        let mut view = View { rows: ask_all(&target.members).await };
+        let later = view.later_members();
+        view.rows.extend(ask_all(&later).await);
+        view
+    }
+
+    /// Members by the newest word of the nodes that are not among those that were asked.
+    fn later_members(&self) -> Vec<Member> {
+        let newest = self.statuses().filter(|s| !s.voters.is_empty()).max_by_key(|s| (s.term, s.commit));
+        let Some((status, membership)) = newest.and_then(|s| Some((s, s.membership.as_ref()?))) else {
+            return Vec::new();
+        };
+        let is_member = |node: u64| {
+            let wire::Membership { voters, outgoing, learners, .. } = membership;
+            voters.contains(&node) || outgoing.contains(&node) || learners.iter().any(|l| l.node == node)
+        };
+        let asked = |known: &wire::MemberAddress| {
+            self.rows.iter().any(|row| row.id() == Some(known.node) || row.member.api == known.api)
+        };
+        let later = status.known.iter().filter(|known| is_member(known.node) && !asked(known));
+        later.map(Member::of_address).collect()
     }
 
     /// Fails if nobody answered.
@@ -84,6 +100,12 @@ impl View {
             let known: Vec<String> = self.rows.iter().map(Row::name).collect();
             Failure::Refused(format!("no node {name:?}: the cluster has {}", known.join(", ")))
         })
+    }
+
+    /// Which cluster this is, by the first node that says so.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<String> {
+        self.statuses().next().map(|status| plain(&status.cluster_id))
     }
 
     /// The name of a node by its number.
@@ -175,6 +197,20 @@ impl View {
             state_hash: status.map(|s| format!("{:016x}", s.state_hash)),
         }
     }
+}
+
+async fn ask_all(members: &[Member]) -> Vec<Row> {
+    let answers = members.iter().map(|member| async move {
+        let status = ask::status(&member.api, ask::STATUS_WITHIN).await.ok();
+        Row { member: member.clone(), status }
+    });
+    join_all(answers).await
+}
+
+/// The target with all members that can be found, also those that joined after its file was written.
+pub async fn complete(target: Target) -> Target {
+    let view = View::gather(&target).await;
+    Target { members: view.rows.into_iter().map(|row| row.member).collect(), ..target }
 }
 
 fn majority(nodes: usize) -> usize {

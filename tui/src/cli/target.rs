@@ -11,13 +11,17 @@ use std::{
 use raftdeck_shared::{
     client::Client,
     cluster::{ClusterFile, NodeEntry},
+    wire::MemberAddress,
 };
 
 use super::{
     args::{Place, address},
     failure::Failure,
 };
-use crate::launch::folder::{CLUSTER_FILE, Folder};
+use crate::{
+    launch::folder::{CLUSTER_FILE, Folder},
+    plain::plain,
+};
 
 /// How long a call to the cluster may take, elections included.
 pub const CALL_WITHIN: Duration = Duration::from_secs(10);
@@ -47,6 +51,15 @@ pub struct Member {
     pub api: String,
     /// Where other nodes reach it, by the cluster file.
     pub peer: Option<String>,
+}
+
+impl Member {
+    /// One that other nodes know.
+    #[must_use]
+    pub fn of_address(known: &MemberAddress) -> Member {
+        let (name, peer) = (Some(plain(&known.name)), Some(plain(&known.peer)));
+        Member { name, id: Some(known.node), api: plain(&known.api), peer }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

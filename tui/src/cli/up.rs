@@ -122,7 +122,8 @@ fn new(dir: &Path, args: &Up) -> Result<Folder, Failure> {
 #[must_use]
 pub fn new_file(pairs: Vec<Pair>) -> ClusterFile {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    let node = |((api, peer), id): (Pair, u64)| NodeEntry { id: NodeId(id), name: format!("n{id}"), api, peer };
+    let node =
+        |((api, peer), id): (Pair, u64)| NodeEntry { id: NodeId(id), name: format!("n{id}"), api, peer, joins: false };
     ClusterFile {
         cluster_id: format!("raftdeck-{}", &random[..6]),
         enable_faults: false,

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Laws: the folder is the only memory between two calls; a node that runs is never started again; a process is
-//! signalled only if it is the very one that was started; and the cluster file is written once, whole or not at all.
+//! signalled only if it is the very one that was started; and the cluster file is written whole or not at all, by one call at
+//! a time. `add` and `remove` write it anew: comments of the operator in it are lost then.
 //! The calls block for as long as a process needs to end: from async code they go through `spawn_blocking`.
 
 use std::{
@@ -108,16 +109,38 @@ impl Folder {
     /// # Errors
     /// It cannot be written, or the file would not be taken.
     pub fn create(dir: &Path, file: &ClusterFile) -> Result<Folder, String> {
-        let failed = |e: io::Error| format!("cannot write {}: {e}", dir.join(CLUSTER_FILE).display());
-        fs::create_dir_all(dir).map_err(failed)?;
-        let draft = dir.join(format!("{CLUSTER_FILE}.new"));
-        fs::write(&draft, file.to_toml()).map_err(failed)?;
-        if let Err(error) = ClusterFile::load(&draft) {
-            let _ = fs::remove_file(&draft);
-            return Err(error.message);
-        }
-        fs::rename(&draft, dir.join(CLUSTER_FILE)).map_err(failed)?;
+        fs::create_dir_all(dir).map_err(|e| cannot_write(dir, &e))?;
+        write(dir, file)?;
         Folder::open(dir)
+    }
+
+    /// Changes the cluster file as it stands now, which may be newer than this value.
+    ///
+    /// # Errors
+    /// Of the change, or it cannot be written, or the file would not be taken.
+    pub fn change(&self, change: impl FnOnce(&mut ClusterFile) -> Result<(), String>) -> Result<Folder, String> {
+        let lock = fs::File::open(&self.dir).and_then(|dir| dir.lock().map(|()| dir));
+        let _held = lock.map_err(|e| format!("cannot lock {}: {e}", self.dir.display()))?;
+        let mut file = Folder::open(&self.dir)?.file;
+        change(&mut file)?;
+        write(&self.dir, &file)?;
+        Folder::open(&self.dir)
+    }
+
+    /// Whether a node of this name was here, or is: its name and its data are not for another one.
+    #[must_use]
+    pub fn was_used(&self, name: &str) -> bool {
+        self.file.node(name).is_some() || self.dir.join(name).exists() || self.witness(name).exists()
+    }
+
+    /// Removes what a node that never was a member has left behind.
+    pub fn forget(&self, node: &NodeEntry) {
+        let _ = fs::remove_dir_all(self.home(node)); // What stays is in the way of this name alone, and says so.
+        let _ = fs::remove_file(self.witness(&node.name));
+    }
+
+    fn witness(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.id"))
     }
 
     /// Its cluster file.
@@ -253,11 +276,23 @@ impl Folder {
 
     /// Closes the tabs and panes of nodes, running or not.
     pub fn close_panes(&self) {
-        for node in &self.file.nodes {
-            if let Some(pane) = self.pane(node) {
-                pane.close();
-            }
-            let _ = fs::remove_file(self.home(node).join("pane"));
+        self.file.nodes.iter().for_each(|node| self.close_pane(node));
+    }
+
+    /// Closes the tab or pane of a node, running or not.
+    pub fn close_pane(&self, node: &NodeEntry) {
+        if let Some(pane) = self.pane(node) {
+            pane.close();
+        }
+        let _ = fs::remove_file(self.home(node).join("pane"));
+    }
+
+    /// Where a node runs that comes later: in a tab if others have one.
+    #[must_use]
+    pub fn place_of_others(&self) -> Place {
+        match self.file.nodes.iter().find_map(|node| self.pane(node)) {
+            Some(pane) => Place::Tmux(pane.server().clone(), Shape::Tab),
+            None => Place::Background,
         }
     }
 
@@ -317,6 +352,21 @@ impl Folder {
         }
         Ok(command)
     }
+}
+
+fn cannot_write(dir: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {error}", dir.join(CLUSTER_FILE).display())
+}
+
+/// Puts a cluster file in its place, if it is one.
+fn write(dir: &Path, file: &ClusterFile) -> Result<(), String> {
+    let draft = dir.join(format!("{CLUSTER_FILE}.new"));
+    fs::write(&draft, file.to_toml()).map_err(|e| cannot_write(dir, &e))?;
+    if let Err(error) = ClusterFile::load(&draft) {
+        let _ = fs::remove_file(&draft);
+        return Err(error.message);
+    }
+    fs::rename(&draft, dir.join(CLUSTER_FILE)).map_err(|e| cannot_write(dir, &e))
 }
 
 fn error_line(text: &str) -> Option<&str> {

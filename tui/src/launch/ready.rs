@@ -10,7 +10,10 @@ use raftdeck_shared::{cluster::NodeEntry, wire::NodeStatus};
 use super::folder::{Folder, Started};
 use crate::{
     ask,
-    cli::{status::View, target::Target},
+    cli::{
+        status::{Row, View},
+        target::Target,
+    },
 };
 
 /// Started nodes answer, and a leader is elected, within this time.
@@ -59,7 +62,10 @@ pub async fn all(folder: &Folder, started: &[(&NodeEntry, Started)]) -> Result<V
     let target = Target::of_folder(folder);
     until(folder, started, || async {
         let view = View::gather(&target).await;
-        let silent = view.rows.iter().filter(|row| row.status.is_none()).map(|row| row.name()).collect::<Vec<_>>();
+        // Members that run elsewhere are shown, and not waited for.
+        let own = |row: &&Row| folder.file().nodes.iter().any(|node| Some(node.id.0) == row.id());
+        let silent = view.rows.iter().filter(own).filter(|row| row.status.is_none());
+        let silent = silent.map(Row::name).collect::<Vec<_>>();
         if !silent.is_empty() {
             return Err(format!("{} did not answer", silent.join(", ")));
         }

@@ -28,6 +28,13 @@ pub(crate) struct Script {
     /// A kill ends the listener, as it ends a process.
     pub dies: bool,
     pub observations: Vec<wire::Observation>,
+    pub members: wire::MembersReply,
+    /// What steering was asked for.
+    pub asked: Vec<String>,
+    /// The next answer to steering.
+    pub refusal: Option<Status>,
+    /// The outcome of transfers, and of the next removal.
+    pub unknown: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +80,10 @@ impl Fake {
             }
         });
         fake
+    }
+
+    fn steered(&self) -> Result<(), Status> {
+        self.script.lock().unwrap().refusal.take().map_or(Ok(()), Err)
     }
 
     fn job(&self, id: u64) -> wire::Job {
@@ -136,6 +147,41 @@ impl Admin for Fake {
     async fn heal_faults(&self, _: Request<wire::HealFaultsRequest>) -> Answer<wire::HealFaultsReply> {
         let healed = vec![wire::Fault::default(); self.script.lock().unwrap().healed];
         Ok(Response::new(wire::HealFaultsReply { healed }))
+    }
+
+    async fn members(&self, _: Request<wire::MembersRequest>) -> Answer<wire::MembersReply> {
+        self.steered()?;
+        Ok(Response::new(self.script.lock().unwrap().members.clone()))
+    }
+
+    async fn add_member(&self, request: Request<wire::AddMemberRequest>) -> Answer<wire::ChangeReply> {
+        self.script.lock().unwrap().asked.push(format!("{:?}", request.into_inner()));
+        self.steered()?;
+        Ok(Response::new(wire::ChangeReply { index: 7 }))
+    }
+
+    async fn remove_member(&self, request: Request<wire::RemoveMemberRequest>) -> Answer<wire::ChangeReply> {
+        let mut script = self.script.lock().unwrap();
+        let id = request.into_inner().node;
+        script.asked.push(format!("remove {id}"));
+        if std::mem::take(&mut script.unknown) {
+            return Err(Status::unknown("nobody can say"));
+        }
+        script.members.members.retain(|m| m.node != id);
+        Ok(Response::new(wire::ChangeReply { index: 7 }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<wire::TransferLeadershipRequest>,
+    ) -> Answer<wire::TransferLeadershipReply> {
+        self.script.lock().unwrap().asked.push(format!("transfer {}", request.into_inner().node));
+        let unknown = self.script.lock().unwrap().unknown;
+        Err(if unknown { Status::unknown("nobody can say") } else { Status::aborted("as told") })
+    }
+
+    async fn snapshot(&self, _: Request<wire::SnapshotRequest>) -> Answer<wire::SnapshotReply> {
+        Ok(Response::new(wire::SnapshotReply { first: 41, cut: 40 }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The compiled program, called as an operator or a script calls it: exit codes, one line of error, exact JSON.
 
 mod fake;
+mod steer;
 mod up;
 
 use std::{
@@ -68,6 +69,27 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
             "invalid value 'done' for '--state <STATE>': \"done\" is not a job state; the states are scheduled, \
              available, running, retryable, completed, cancelled, discarded",
         ),
+        (&["add"], "the following required arguments were not provided: <NODE>"),
+        (&["add", "n 4"], "node name \"n 4\": 1 to 64 of a-z A-Z 0-9 . _ -"),
+        (&["add", "n4", "--peer", "h:1"], "the following required arguments were not provided: --api <HOST:PORT>"),
+        (
+            &["add", "n4", "--peer", "h", "--api", "h:1"],
+            "invalid value 'h' for '--peer <HOST:PORT>': \"h\" is not HOST:PORT",
+        ),
+        (
+            &["add", "n4", "--connect", "h:1"],
+            "`add without --peer and --api` works on nodes of this machine: name their folder by --dir, not by --cluster \
+             or --connect",
+        ),
+        (&["remove"], "the following required arguments were not provided: <NODE>"),
+        (
+            &["remove", "n1", "--within", "1"],
+            "invalid value '1' for '--within <DURATION>': \"1\" is not a duration: \
+             write 500ms, 5s, 2m, 1h or 7d",
+        ),
+        (&["transfer"], "the following required arguments were not provided: <NODE>"),
+        (&["snapshot"], "the following required arguments were not provided: <NODE>"),
+        (&["members", "n1"], "unexpected argument 'n1' found"),
         (&["up", "--nodes", "64"], "invalid value '64' for '--nodes <N>': 64 is not in 1..=63"),
         (&["status", "--connect", "nowhere"], "--connect: \"nowhere\" is not HOST:PORT"),
         (
@@ -84,7 +106,9 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
 fn help_and_version_are_no_errors() {
     let (code, stdout, stderr) = call(&["--help"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    for verb in ["demo", "up", "down", "restart", "logs", "status", "submit", "jobs", "cancel", "kill", "cut", "heal"] {
+    for verb in [
+        "demo", "up", "down", "restart", "logs", "status", "submit", "jobs", "cancel", "kill", "cut", "heal", "members",
+    ] {
         assert!(stdout.contains(&format!("  {verb} ")), "{verb} in {stdout}");
     }
     assert_eq!(call(&["--version"]).0, 0);

@@ -42,7 +42,7 @@ fn bad_input_is_one_line_and_nothing_is_lost() {
     let broken = cluster.path("broken.toml");
     fs::write(&broken, text.replace("peer = ", "pear = ")).unwrap();
     let said = node(&cluster, &["--cluster", broken.to_str().unwrap(), "--node", "n1", "--data", "x"]);
-    refused(&said, 1, "DIR/broken.toml:8: unknown field `pear`, expected one of `id`, `name`, `api`, `peer`");
+    refused(&said, 1, "DIR/broken.toml:8: unknown field `pear`, expected one of `id`, `name`, `api`, `peer`, `joins`");
 
     // The log has grown by the sessions in which the nonsense was asked; nothing else changed.
     let after = cluster.call(&["status", "--json"]).json();

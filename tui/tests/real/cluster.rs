@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,11 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    pub(crate) fn of(output: &Output) -> Said {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{self:?}");
@@ -64,12 +69,20 @@ impl Cluster {
 
     /// Calls the command line.
     pub(crate) fn call(&self, arguments: &[&str]) -> Said {
+        Said::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// A call of the command line.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_raftdeck"));
         command.args(arguments).arg("--dir").arg(self.dir.path()).env("RAFTDECK_NODE", node_program());
         command.env_remove("TMUX").env_remove("RAFTDECK_CLUSTER").env_remove("RAFTDECK_CONNECT").stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+        command
+    }
+
+    /// Reads the cluster file again: nodes were added or removed.
+    pub(crate) fn reload(&mut self) {
+        self.file = ClusterFile::load(&self.path("cluster.toml")).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

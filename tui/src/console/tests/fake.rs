@@ -128,4 +128,30 @@ impl Admin for Service {
         let _ = self.asked.send(Asked::Heal);
         Ok(Response::new(wire::HealFaultsReply { healed: vec![wire::Fault::default()] }))
     }
+
+    async fn members(&self, _: Request<wire::MembersRequest>) -> Result<Response<wire::MembersReply>, Status> {
+        Err(Status::unimplemented("not asked for by the console"))
+    }
+
+    async fn add_member(&self, _: Request<wire::AddMemberRequest>) -> Result<Response<wire::ChangeReply>, Status> {
+        Err(Status::unimplemented("not asked for by the console"))
+    }
+
+    async fn remove_member(
+        &self,
+        _: Request<wire::RemoveMemberRequest>,
+    ) -> Result<Response<wire::ChangeReply>, Status> {
+        Err(Status::unimplemented("not asked for by the console"))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        _: Request<wire::TransferLeadershipRequest>,
+    ) -> Result<Response<wire::TransferLeadershipReply>, Status> {
+        Err(Status::unimplemented("not asked for by the console"))
+    }
+
+    async fn snapshot(&self, _: Request<wire::SnapshotRequest>) -> Result<Response<wire::SnapshotReply>, Status> {
+        Err(Status::unimplemented("not asked for by the console"))
+    }
 }
