@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::{Effects, Host};
+use super::{
+    host::{Effects, Host},
+    world::storage,
+};
 use crate::{Body, Entry, EntryKind, Envelope, Index, Log, Membership, NodeId, RoleKind, StorageId, Term};
 
 /// A law that was broken.
@@ -33,6 +36,7 @@ pub(super) enum Law {
 /// What has been, as far as laws look back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct History {
+    bootstrap: Membership,
     leaders: BTreeMap<Term, NodeId>,
     /// Each with the term of the leader that committed it.
     pub(super) committed: Vec<(Term, Entry)>,
@@ -45,6 +49,10 @@ pub(super) struct History {
 }
 
 impl History {
+    pub(super) fn of(bootstrap: Membership) -> History {
+        History { bootstrap, ..History::default() }
+    }
+
     /// A node is asked for a read.
     pub(super) fn asked(&mut self, node: NodeId, token: u64) {
         self.reads.insert((node, token), Index(self.committed.len() as u64));
@@ -115,23 +123,24 @@ impl History {
         if !shared_majorities(log) {
             return Some(Law::Majorities);
         }
-        let voters = self.voters(log);
+        let voters = self.voters();
         let is_safe = |entry: &Entry| {
             let on_disk = hosts.clone().filter(|h| voters.contains(&h.raft.id()) && h.disk.holds(entry)).count();
-            let damaged = hosts.clone().filter(|h| voters.contains(&h.raft.id()) && h.disk.hard.damage.is_some());
-            let damaged = damaged.filter(|h| !h.disk.holds(entry)).count();
+            let is_broken = |h: &Host| h.disk.hard.damage.is_some() || h.raft.storage() != storage(h.raft.id());
+            let broken = hosts.clone().filter(|h| voters.contains(&h.raft.id()) && is_broken(h));
+            let damaged = broken.filter(|h| !h.disk.holds(entry)).count();
             on_disk > 0 && on_disk + damaged > voters.len() / 2
         };
         (!self.committed.iter().all(|(_, entry)| is_safe(entry))).then_some(Law::Lost)
     }
 
-    /// Of the latest membership that is committed; of the log's start if none is.
-    fn voters(&self, log: &Log) -> BTreeSet<NodeId> {
+    /// Of the latest membership that is committed.
+    fn voters(&self) -> &BTreeSet<NodeId> {
         let latest = self.committed.iter().rev().find_map(|(_, entry)| match &entry.kind {
             EntryKind::Membership(membership) => Some(membership),
             EntryKind::Noop | EntryKind::Command(_) => None,
         });
-        latest.unwrap_or(log.membership_at(log.start().index)).voters.clone()
+        &latest.unwrap_or(&self.bootstrap).voters
     }
 
     /// How many nodes have been in office, counted by terms.
@@ -142,6 +151,11 @@ impl History {
     /// Whether a change is through to its end.
     pub(super) fn has_changed(&self) -> bool {
         self.committed.iter().any(|(_, e)| matches!(&e.kind, EntryKind::Membership(m) if !m.is_joint()))
+    }
+
+    /// Whether somebody votes who did not at first.
+    pub(super) fn has_promoted(&self) -> bool {
+        !self.voters().is_subset(&self.bootstrap.voters)
     }
 
     /// Whether a command is committed.

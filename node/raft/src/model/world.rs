@@ -1,6 +1,7 @@
 //! A whole group as one value, and everything that can happen to it next.
 
 use std::{
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +18,6 @@ use super::{
 use crate::{Body, Config, Envelope, Index, Membership, NodeId, RoleKind, StorageId};
 
 /// A value that many states share, hashed once.
-#[derive(Debug)]
 pub(super) struct Shared<T>(Arc<(u64, T)>);
 
 impl<T: Hash> Shared<T> {
@@ -27,6 +27,12 @@ impl<T: Hash> Shared<T> {
         Shared(Arc::new((hasher.finish(), value)))
     }
 
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.1.fmt(f)
+    }
 }
 
 impl<T> Clone for Shared<T> {
@@ -59,6 +65,7 @@ impl<T> Hash for Shared<T> {
 /// How often something may happen; in a world, how often it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Times {
+    /// Election clocks that ran out: limited by name, see [`Bounds::timeouts`].
     pub(super) timeouts: u8,
     pub(super) heartbeats: u8,
     pub(super) crashes: u8,
@@ -113,14 +120,14 @@ pub(super) struct Bounds {
     pub(super) led: bool,
     /// Writes take their time.
     pub(super) slow_disk: bool,
-    /// Whose clocks run out.
-    pub(super) may_time_out: Vec<NodeId>,
+    /// Whose clock may run out first, second, and so on.
+    pub(super) timeouts: Vec<Vec<NodeId>>,
     pub(super) may_crash: Vec<NodeId>,
     /// In this order.
     pub(super) changes: Vec<Membership>,
     pub(super) at_most: Times,
-    /// Messages on their way.
-    pub(super) messages_max: usize,
+    /// Entries in one append.
+    pub(super) batch_entries_max: usize,
     /// What must have happened somewhere.
     pub(super) reached: Vec<Reached>,
 }
@@ -132,6 +139,7 @@ pub(super) enum Reached {
     SecondLeader,
     Command,
     Change,
+    Promotion,
     Transfer,
     Read,
     Refill,
@@ -219,7 +227,8 @@ impl Bounds {
         let bootstrap = if joins { Membership::default() } else { self.bootstrap.clone() };
         let usual = Config::new(id, storage, bootstrap, 0);
         // With a timeout that is no range, nothing is left to chance.
-        Config { heartbeat_ticks: 1, election_ticks_min: 2, election_ticks_max: 2, ..usual }
+        let batch_entries_max = self.batch_entries_max;
+        Config { heartbeat_ticks: 1, election_ticks_min: 2, election_ticks_max: 2, batch_entries_max, ..usual }
     }
 
     fn first(&self) -> World {
@@ -229,7 +238,7 @@ impl Bounds {
             Shared::new(host)
         });
         let hosts = hosts.collect();
-        let history = Shared::new(History::default());
+        let history = Shared::new(History::of(self.bootstrap.clone()));
         let mut world = World { hosts, network: Vec::new(), times: Times::default(), history, broken: None };
         if self.led {
             world = self.step(&world, &Action::TimeOut(NodeId(1))).expect("a node times out");
@@ -383,7 +392,7 @@ impl Bounds {
                 next
             }
         };
-        (next.network.len() <= self.messages_max).then_some(next)
+        Some(next)
     }
 
     fn restart(&self, world: &World, node: NodeId, disk: Disk, storage: StorageId) -> Option<World> {
@@ -412,6 +421,7 @@ impl Model for Bounds {
             return;
         }
         let (times, limit) = (&world.times, &self.at_most);
+        let timeouts = self.timeouts.get(usize::from(times.timeouts)).map_or(&[][..], |nodes| nodes);
         if times.copies < limit.copies {
             let copies = world.network.iter().map(|e| Action::Deliver { envelope: e.clone(), copy: true });
             actions.extend(copies);
@@ -431,7 +441,7 @@ impl Model for Bounds {
             if !host.writes.is_empty() {
                 actions.push(Action::Complete(node));
             }
-            if times.timeouts < limit.timeouts && self.may_time_out.contains(&node) {
+            if timeouts.contains(&node) {
                 actions.push(Action::TimeOut(node));
             }
             if self.may_crash.contains(&node) {
@@ -495,6 +505,7 @@ impl Model for Bounds {
             Reached::SecondLeader => Property::<Bounds>::sometimes("a second leader", |_, w| w.history.leaders() > 1),
             Reached::Command => Property::<Bounds>::sometimes("a command is committed", |_, w| w.history.has_command()),
             Reached::Change => Property::<Bounds>::sometimes("a change is through", |_, w| w.history.has_changed()),
+            Reached::Promotion => Property::<Bounds>::sometimes("a learner votes", |_, w| w.history.has_promoted()),
             Reached::Transfer => Property::<Bounds>::sometimes("a transfer is done", |_, w| w.history.transferred),
             Reached::Read => Property::<Bounds>::sometimes("a read is confirmed", |_, w| w.history.read),
             Reached::Refill => Property::<Bounds>::sometimes("a disk is refilled", |_, w| w.history.refilled),
