@@ -192,7 +192,7 @@ fn shared_majorities(log: &Log) -> bool {
 }
 
 /// By definition: whichever nodes agree as the one wants it, those that are left cannot agree as the other wants it.
-pub(super) fn always_meet(one: &Membership, other: &Membership) -> bool {
+pub(crate) fn always_meet(one: &Membership, other: &Membership) -> bool {
     let all: Vec<NodeId> = one.members().union(&other.members()).copied().collect();
     (0u32..1 << all.len()).all(|subset| {
         let inside = |node: NodeId| all.iter().position(|n| *n == node).is_some_and(|place| subset >> place & 1 == 1);

@@ -26,7 +26,6 @@ impl<T: Hash> Shared<T> {
         value.hash(&mut hasher);
         Shared(Arc::new((hasher.finish(), value)))
     }
-
 }
 
 impl<T: fmt::Debug> fmt::Debug for Shared<T> {
@@ -86,7 +85,10 @@ pub(super) struct Times {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     /// A message arrives. A copy of it may stay on its way.
-    Deliver { envelope: Shared<Envelope>, copy: bool },
+    Deliver {
+        envelope: Shared<Envelope>,
+        copy: bool,
+    },
     Lose(Shared<Envelope>),
     /// A request for votes arrives at one who has not heard its leader for the shortest election timeout.
     DeliverLate(Shared<Envelope>),
@@ -116,8 +118,7 @@ pub(super) struct Bounds {
     /// Also those that are no members yet.
     pub(super) nodes: u64,
     pub(super) bootstrap: Membership,
-    /// Begin with node 1 in office, and its first entry committed everywhere.
-    pub(super) led: bool,
+    pub(super) prelude: Prelude,
     /// Writes take their time.
     pub(super) slow_disk: bool,
     /// Whose clock may run out first, second, and so on.
@@ -130,6 +131,17 @@ pub(super) struct Bounds {
     pub(super) batch_entries_max: usize,
     /// What must have happened somewhere.
     pub(super) reached: Vec<Reached>,
+}
+
+/// What has happened before the exploration begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prelude {
+    /// All nodes have just been started for the first time.
+    Nothing,
+    /// Node 1 is in office, and its first entry is committed everywhere.
+    Led,
+    /// Then it took a command that nobody else has got; and node 2 was elected, whose first entry nobody else has got.
+    Divided,
 }
 
 /// What must have happened somewhere in an exploration, for it is empty otherwise.
@@ -240,34 +252,52 @@ impl Bounds {
         let hosts = hosts.collect();
         let history = Shared::new(History::of(self.bootstrap.clone()));
         let mut world = World { hosts, network: Vec::new(), times: Times::default(), history, broken: None };
-        if self.led {
-            world = self.step(&world, &Action::TimeOut(NodeId(1))).expect("a node times out");
-            loop {
-                let writes = world.ids().filter(|n| !world.host(*n).writes.is_empty()).map(Action::Complete);
-                let arrivals = world.heads().map(|e| Action::Deliver { envelope: e.clone(), copy: false });
-                let next: Vec<Action> = writes.chain(arrivals).collect();
-                let Some(after) = next.iter().find_map(|action| self.step(&world, action)) else { break };
-                world = after;
+        match self.prelude {
+            Prelude::Nothing => {}
+            Prelude::Led => world = self.led(&world),
+            Prelude::Divided => {
+                world = self.led(&world);
+                let alone = self.step(&world, &Action::Propose(NodeId(1))).expect("a leader takes a command");
+                world = World { network: Vec::new(), ..alone };
+                world = self.step(&world, &Action::TimeOut(NodeId(2))).expect("a node times out");
+                let is_vote = |e: &Envelope| matches!(e.body, Body::RequestVote { .. } | Body::Vote { .. });
+                world = self.settle(world, |e| is_vote(e) && e.from != NodeId(1) && e.to != NodeId(1));
+                assert_eq!(world.host(NodeId(2)).raft.role(), RoleKind::Leader, "the second leader is in office");
             }
-            assert_eq!(world.host(NodeId(1)).raft.commit(), Index(1), "the first leader is in office");
-            world.network.clear();
-            world.times = Times::default();
         }
-        world
+        World { network: Vec::new(), times: Times::default(), ..world }
+    }
+
+    /// Node 1 in office, and its first entry committed everywhere.
+    fn led(&self, world: &World) -> World {
+        let asking = self.step(world, &Action::TimeOut(NodeId(1))).expect("a node times out");
+        let settled = self.settle(asking, |_| true);
+        assert!(self.bootstrap.voters.iter().all(|n| settled.host(*n).raft.commit() == Index(1)), "all is committed");
+        settled
+    }
+
+    /// Until nothing more happens by itself, with the messages that come through.
+    fn settle(&self, mut world: World, comes_through: impl Fn(&Envelope) -> bool) -> World {
+        loop {
+            world.network.retain(|e| comes_through(e));
+            let writes = world.ids().filter(|n| !world.host(*n).writes.is_empty()).map(Action::Complete);
+            let is_late = |e: &Envelope| world.host(e.to).raft.live_leader(e.from).is_some();
+            let arrivals = world.heads().map(|e| match e.body {
+                Body::RequestVote { .. } if is_late(e) => Action::DeliverLate(e.clone()),
+                _ => Action::Deliver { envelope: e.clone(), copy: false },
+            });
+            let next: Vec<Action> = writes.chain(arrivals).collect();
+            let Some(after) = next.iter().find_map(|action| self.step(&world, action)) else { return world };
+            world = after;
+        }
     }
 
     /// Lets one node do something, and carries out what follows from it.
-    fn with(
-        &self,
-        world: &World,
-        node: NodeId,
-        act: impl FnOnce(&mut Host, &mut History) -> bool,
-    ) -> Option<World> {
+    fn with(&self, world: &World, node: NodeId, act: impl FnOnce(&mut Host, &mut History) -> bool) -> Option<World> {
         let mut host = world.host(node).clone();
         let mut history = History::clone(&world.history);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            act(&mut host, &mut history).then(|| host.carry_out(self.slow_disk))
-        }));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| act(&mut host, &mut history).then(|| host.carry_out(self.slow_disk))));
         let effects = match outcome {
             Ok(effects) => effects?,
             Err(_) => return Some(World { broken: Some(Law::Assertion), ..world.clone() }),
@@ -312,13 +342,11 @@ impl Bounds {
                 next.times.losses += 1;
                 next
             }
-            Action::DeliverLate(envelope) => {
-                self.with(&world.without(envelope), envelope.to, |host, _| {
-                    host.raft.slept();
-                    host.raft.receive(Envelope::clone(envelope));
-                    true
-                })?
-            }
+            Action::DeliverLate(envelope) => self.with(&world.without(envelope), envelope.to, |host, _| {
+                host.raft.slept();
+                host.raft.receive(Envelope::clone(envelope));
+                true
+            })?,
             Action::Complete(node) => self.with(world, *node, |host, _| {
                 host.complete_write();
                 true
