@@ -1,12 +1,37 @@
-//! The production core, explored exhaustively.
+//! The core itself, explored exhaustively: not a model *of* it, but the value that runs in production, in every state that
+//! a small group can come to within bounds.
+//!
+//! A state is all nodes, each with its disk and the writes and messages that wait for it, and the messages on their way.
+//! From each state everything that can happen next is tried: a message arrives, a write is done, a clock runs out, a node
+//! crashes, a command or a change is asked for. After each step the laws are looked at (file `laws`), those that look
+//! back over the whole history among them.
+//!
+//! # What is left out, and why nothing is lost by it
+//!
+//! - *Time.* No tick passes by itself: that a clock runs out is one action, that a leader was not heard lately when
+//!   somebody asks for votes is another. So every order of timeouts is tried, also those that no real clocks would give,
+//!   and all times and counters are set back after each step ([`Raft::count_anew`](crate::Raft)): states that differ only in
+//!   their age are one.
+//! - *Chance.* The election timeout is a range of one number.
+//! - *Loss.* Whatever has not arrived when an exploration ends is lost. Links keep their order, as streams do; a loss
+//!   before something that arrives, and a message that comes twice or too early, are actions with a limit.
+//! - A crash and the start after it are one action: a node that is down is one that nothing arrives at.
+//!
+//! # CAVEATS
+//!
+//! The bounds are small: one or two crashes, changes or elections beside a leader. Snapshots and compaction, batches of
+//! writes that complete together and state machines that remember are left to the simulator. An exploration says nothing
+//! about progress, only that what must never happen does not, and that the good was reached somewhere.
+
+mod bounds;
 mod host;
 mod laws;
 mod world;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
+use self::bounds::{Bounds, Prelude, Reached, Times};
 pub(crate) use self::laws::always_meet;
-use self::world::{Bounds, Prelude, Reached, Times};
 use crate::{Learner, Membership, NodeId};
 
 fn explore(bounds: Bounds) {
@@ -56,7 +81,7 @@ fn group(voters: u64) -> Bounds {
 
 /// These voters, each bound to its directory.
 fn bound(voters: impl Iterator<Item = NodeId> + Clone) -> Membership {
-    let storages = voters.clone().map(|n| (n, world::storage(n))).collect();
+    let storages = voters.clone().map(|n| (n, bounds::storage(n))).collect();
     Membership { storages, ..Membership::of(voters) }
 }
 
@@ -161,4 +186,29 @@ fn a_deposed_leader_is_asked_for_a_read() {
     let at_most = Times { proposals: 1, reads: 1, ..Times::default() };
     let reached = vec![Reached::Read, Reached::Command];
     explore(Bounds { name: "read", at_most, timeouts: vec![nodes([2])], reached, ..led() });
+}
+
+#[test]
+fn two_changes_follow_each_other() {
+    let at_most = Times { changes: 2, ..Times::default() };
+    // Two voters and one: they have nobody in common.
+    let changes = vec![bound(nodes([3]).into_iter()), bound(nodes([2, 3]).into_iter())];
+    let reached = vec![Reached::Change, Reached::SecondLeader];
+    let two = Bounds { nodes: 3, bootstrap: bound(nodes([1, 2]).into_iter()), ..led() };
+    explore(Bounds { name: "two changes", at_most, changes, timeouts: vec![nodes([2, 3])], reached, ..two });
+}
+
+/// Minutes, in release mode: `cargo test --release -p raftdeck-raft model::far -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes"]
+fn far() {
+    let reached = vec![Reached::SecondLeader, Reached::Command];
+    let at_most = Times { proposals: 2, crashes: 1, ..Times::default() };
+    let (timeouts, may_crash) = (vec![nodes([2])], nodes([1, 2, 3]));
+    let slow_disk = Bounds { name: "far: slow disks", slow_disk: true, at_most, timeouts, may_crash, ..led() };
+    explore(Bounds { reached: reached.clone(), ..slow_disk });
+    let at_most = Times { proposals: 1, damages: 1, crashes: 1, ..Times::default() };
+    let (timeouts, may_crash) = (vec![nodes([2]), nodes([1])], nodes([3]));
+    let damage = Bounds { name: "far: damage", at_most, timeouts, may_crash, ..led() };
+    explore(Bounds { reached: vec![Reached::SecondLeader, Reached::Command, Reached::Refill], ..damage });
 }

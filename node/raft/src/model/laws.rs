@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    bounds::storage,
     host::{Effects, Host},
-    world::storage,
 };
 use crate::{Body, Entry, EntryKind, Envelope, Index, Log, Membership, NodeId, RoleKind, StorageId, Term};
 
@@ -91,10 +91,9 @@ impl History {
                 }
             }
         }
-        if host.raft.role() == RoleKind::Leader {
-            if *self.leaders.entry(host.raft.term()).or_insert(id) != id {
-                return Some(Law::OneLeader);
-            }
+        let leads = host.raft.role() == RoleKind::Leader;
+        if leads && *self.leaders.entry(host.raft.term()).or_insert(id) != id {
+            return Some(Law::OneLeader);
         }
         None
     }
@@ -109,7 +108,7 @@ impl History {
     }
 
     /// What concerns all nodes together.
-    pub(super) fn compare<'a>(&self, changed: &Host, hosts: impl Iterator<Item = &'a Host> + Clone) -> Option<Law> {
+    pub(super) fn compare<'a>(&self, changed: &Host, hosts: &(impl Iterator<Item = &'a Host> + Clone)) -> Option<Law> {
         let log = changed.raft.log();
         if hosts.clone().any(|other| !match_up(log, other.raft.log())) {
             return Some(Law::LogMatching);
@@ -180,10 +179,9 @@ fn shared_majorities(log: &Log) -> bool {
     let mut before = log.membership_at(log.start().index);
     for entry in log.range(log.start().index.next(), log.last().0) {
         if let EntryKind::Membership(after) = &entry.kind {
-            if before.voters != after.voters || before.outgoing != after.outgoing {
-                if !always_meet(before, after) {
-                    return false;
-                }
+            let same = (&before.voters, &before.outgoing) == (&after.voters, &after.outgoing);
+            if !same && !always_meet(before, after) {
+                return false;
             }
             before = after;
         }
