@@ -132,6 +132,14 @@ fn figure_8() {
 }
 
 #[test]
+fn a_link_breaks_while_logs_differ() {
+    let at_most = Times { broken_links: 1, copies: 1, ..Times::default() };
+    let (prelude, timeouts) = (Prelude::Divided, vec![nodes([1])]);
+    let reached = vec![Reached::SecondLeader, Reached::Command];
+    explore(Bounds { name: "broken link", prelude, at_most, timeouts, batch_entries_max: 1, reached, ..led() });
+}
+
+#[test]
 fn the_leader_is_removed() {
     let at_most = Times { changes: 1, losses: 1, crashes: 1, ..Times::default() };
     let changes = vec![bound(nodes([2, 3]).into_iter())];
@@ -163,7 +171,7 @@ fn a_disk_is_damaged() {
     let at_most = Times { damages: 1, proposals: 1, ..Times::default() };
     let reached = vec![Reached::SecondLeader, Reached::Command, Reached::Refill];
     let (timeouts, may_crash) = (vec![nodes([2])], nodes([3]));
-    explore(Bounds { name: "damage", at_most, timeouts, may_crash, reached, ..led() });
+    explore(Bounds { name: "damage", at_most, timeouts, may_crash, batch_entries_max: 1, reached, ..led() });
 }
 
 #[test]

@@ -134,6 +134,9 @@ proptest! {
             prop_assert_eq!(log.range(Index(0), Index(u64::MAX)), &list.entries[..]);
             prop_assert_eq!(log.bytes(), list.entries.iter().map(Entry::weight_bytes).sum::<usize>());
             prop_assert_eq!(log.membership(), list.membership_at(list.last().0));
+            let says = |e: &&Entry| matches!(e.kind, EntryKind::Membership(_));
+            let says_so = list.entries.iter().rev().find(says).map_or(list.start.index, |e| e.index);
+            prop_assert_eq!(log.membership_index(), says_so);
             for index in list.start.index.0..=list.last().0.0 {
                 prop_assert_eq!(log.membership_at(Index(index)), list.membership_at(Index(index)));
             }
