@@ -133,7 +133,7 @@ fn figure_8() {
 
 #[test]
 fn a_link_breaks_while_logs_differ() {
-    let at_most = Times { broken_links: 2, ..Times::default() };
+    let at_most = Times { broken_links: 2, heartbeats: 1, ..Times::default() };
     let (prelude, timeouts) = (Prelude::Divided, vec![nodes([1])]);
     let reached = vec![Reached::SecondLeader, Reached::Command];
     explore(Bounds { name: "broken link", prelude, at_most, timeouts, batch_entries_max: 1, reached, ..led() });
