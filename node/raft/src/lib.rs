@@ -66,6 +66,8 @@ mod leader;
 mod log;
 mod membership;
 mod message;
+#[cfg(test)]
+mod model;
 mod node;
 mod observation;
 mod output;

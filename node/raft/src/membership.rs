@@ -147,3 +147,85 @@ impl Membership {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::btree_set, prelude::*};
+
+    use super::*;
+    use crate::model::always_meet;
+
+    const NODES: u64 = 5;
+
+    fn set(of: impl Strategy<Value = usize>) -> impl Strategy<Value = BTreeSet<NodeId>> {
+        of.prop_flat_map(|size| btree_set((1..=NODES).prop_map(NodeId), size))
+    }
+
+    /// Any voters, and perhaps others before them.
+    fn any_membership() -> impl Strategy<Value = Membership> {
+        (set(1..6usize), set(0..6usize)).prop_map(|(voters, outgoing)| Membership {
+            voters,
+            outgoing,
+            ..Membership::default()
+        })
+    }
+
+    /// By definition: more than half of the heads, of both sets if there are two.
+    fn agree(membership: &Membership, yes: &BTreeSet<NodeId>) -> bool {
+        let half = |set: &BTreeSet<NodeId>| 2 * set.intersection(yes).count() > set.len();
+        half(&membership.voters) && (membership.outgoing.is_empty() || half(&membership.outgoing))
+    }
+
+    /// Where a change is to go: voters, learners among the others, and the directories that are known.
+    fn any_target() -> impl Strategy<Value = Membership> {
+        (set(1..5usize), set(0..4usize), any::<u8>()).prop_map(|(voters, others, disk)| {
+            let learners = others.difference(&voters).map(|n| (*n, Learner { promote: true, storage: None })).collect();
+            let storages = voters.iter().take(1).map(|n| (*n, StorageId(u128::from(disk)))).collect();
+            Membership { voters, learners, storages, ..Membership::default() }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn majorities_are_counted_by_heads(membership in any_membership(), yes in set(0..6usize), no in set(0..6usize)) {
+            prop_assert_eq!(membership.majority_of(|n| yes.contains(&n)), agree(&membership, &yes));
+            let silent: BTreeSet<NodeId> = (1..=NODES).map(NodeId).filter(|n| !yes.contains(n) && !no.contains(n)).collect();
+            let votes = no.iter().map(|n| (*n, false)).chain(yes.iter().map(|n| (*n, true))).collect();
+            let expected = if agree(&membership, &yes) {
+                Tally::Won
+            } else if agree(&membership, &yes.union(&silent).copied().collect()) {
+                Tally::Open
+            } else {
+                Tally::Lost
+            };
+            prop_assert_eq!(membership.tally(&votes), expected);
+        }
+
+        #[test]
+        fn what_is_reached_is_reached_by_both_majorities(membership in any_membership(), at in prop::array::uniform5(0u64..6)) {
+            let by = |node: NodeId| Index(at[usize::try_from(node.0 - 1).unwrap()]);
+            let there = |index: u64| (1..=NODES).map(NodeId).filter(|n| by(*n) >= Index(index)).collect();
+            let expected = (0..6).rev().find(|index| agree(&membership, &there(*index))).unwrap();
+            prop_assert_eq!(membership.reached(by), Index(expected));
+        }
+
+        /// Whatever follows whatever: no two majorities of neighbours are strangers, and the change arrives where it should.
+        #[test]
+        fn memberships_that_follow_each_other_share_a_node(first in any_target(), then in prop::collection::vec(any_target(), 1..6)) {
+            let mut now = first;
+            for next in then {
+                let towards = now.towards(next.clone());
+                prop_assert!(always_meet(&now, &towards), "{:?} and {:?}", now, towards);
+                let arrived = if towards.is_joint() { towards.left() } else { towards.clone() };
+                prop_assert!(always_meet(&towards, &arrived), "{:?} and {:?}", towards, arrived);
+                prop_assert_eq!((&arrived.voters, &arrived.learners), (&next.voters, &next.learners));
+                prop_assert!(!arrived.is_joint());
+                for (node, storage) in now.storages.iter().filter(|(n, _)| next.voters.contains(n)) {
+                    prop_assert_eq!(arrived.storages.get(node), Some(next.storages.get(node).unwrap_or(storage)));
+                }
+                prop_assert!(arrived.storages.keys().all(|n| arrived.voters.contains(n)), "bound, and no voter");
+                now = arrived;
+            }
+        }
+    }
+}

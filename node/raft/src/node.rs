@@ -535,3 +535,38 @@ impl Raft {
         Envelope { id: self.messages, from: self.config.id, storage: self.config.storage, to, term, body }
     }
 }
+
+#[cfg(test)]
+impl Raft {
+    /// For exploration: the same node, as if it had been started just now. All that only counts what was (ticks, writes,
+    /// messages) begins anew, and nothing has aged. Two nodes that are then equal will behave alike.
+    pub(crate) fn count_anew(&mut self) {
+        assert_eq!(self.output, Output::default(), "an output was not taken");
+        let done = self.persisted.0;
+        self.persisted = WriteSeq(0);
+        self.asked.0 -= done;
+        self.hard_in.0 = self.hard_in.0.saturating_sub(done);
+        self.log.count_anew(done);
+        self.messages = 0;
+        self.random = Random::new(self.config.seed);
+        self.now = 0;
+        self.quiet_since = 0;
+        let follows = matches!(self.role, Role::Follower { leader: Some(_) });
+        self.leader_heard_at = self.leader_heard_at.filter(|_| follows).map(|_| 0);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.count_anew();
+        }
+        match &mut self.role {
+            Role::Follower { .. } | Role::PreCandidate { .. } => {}
+            Role::Candidate { own_vote, .. } => {
+                *own_vote = own_vote.map(|own| WriteSeq(own.0.saturating_sub(done)));
+            }
+            Role::Leader(leader) => {
+                (leader.heartbeat_at, leader.since, leader.grace_until) = (0, 0, 0);
+                leader.reads.count_anew();
+                let parting_until = 2 * u64::from(self.config.election_ticks_max);
+                leader.followers.values_mut().for_each(|p| p.count_anew(parting_until));
+            }
+        }
+    }
+}

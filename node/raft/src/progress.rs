@@ -333,6 +333,22 @@ impl Progress {
 }
 
 #[cfg(test)]
+impl Progress {
+    /// For exploration: all of it happened just now.
+    pub(crate) fn count_anew(&mut self, parting_until: u64) {
+        self.heard_at = self.heard_at.map(|_| 0);
+        self.parting = self.parting.map(|_| parting_until);
+        if let Some(round) = &mut self.round {
+            round.since = 0;
+        }
+        match &mut self.mode {
+            Mode::Probing { asked_at } | Mode::Snapshot { asked_at, .. } => *asked_at = asked_at.map(|_| 0),
+            Mode::Replicating { window, .. } => window.iter_mut().for_each(|batch| batch.sent_at = 0),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -120,3 +120,11 @@ impl Raft {
         self.output.reads.extend(failed);
     }
 }
+
+#[cfg(test)]
+impl Reads {
+    /// For exploration: all were asked just now.
+    pub(crate) fn count_anew(&mut self) {
+        self.waiting.iter_mut().for_each(|read| read.asked_at = 0);
+    }
+}

@@ -123,3 +123,11 @@ impl Raft {
         }
     }
 }
+
+#[cfg(test)]
+impl Transfer {
+    /// For exploration: it began just now.
+    pub(crate) fn count_anew(&mut self) {
+        self.since = 0;
+    }
+}

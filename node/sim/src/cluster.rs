@@ -171,6 +171,7 @@ pub struct Cluster {
     /// Whose disk was damaged last, and what was committed then.
     hurt: Option<NodeId>,
     hurt_at: Index,
+    rotten: Option<NodeId>,
 }
 
 impl Cluster {
@@ -193,6 +194,7 @@ impl Cluster {
             events: 0,
             hurt: None,
             hurt_at: Index(0),
+            rotten: None,
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
@@ -467,7 +469,8 @@ impl Cluster {
 
     /// Whether this node's disk may be damaged without more being lost than the group can bear: one disk at a time, when
     /// every node is up and knows the directories of all voters. A second one before the first is whole, or a disk that
-    /// nobody knows yet, would be the last copy of something.
+    /// nobody knows yet, would be the last copy of something. Rot may be found long after it struck, so once a disk has it,
+    /// no other is damaged any more.
     #[must_use]
     pub fn may_hurt(&self, id: NodeId) -> bool {
         let Some(leader) = self.leader().and_then(|leader| self.replica(leader)) else { return false };
@@ -484,12 +487,14 @@ impl Cluster {
             && membership.voters.len() >= 3
             && !membership.is_joint()
             && self.hurt.iter().all(caught_up)
+            && self.rotten.is_none_or(|rotten| rotten == id)
             && self.nodes.contains_key(&id)
     }
 
     /// This node's disk is being damaged: it is whole again when it has all that is committed by now.
-    pub fn note_hurt(&mut self, id: NodeId) {
+    pub fn note_hurt(&mut self, id: NodeId, by_rot: bool) {
         self.hurt = Some(id);
+        self.rotten = self.rotten.or(by_rot.then_some(id));
         self.hurt_at = self.committed();
         if let Some(node) = self.nodes.get_mut(&id) {
             node.disk.note_hurt();

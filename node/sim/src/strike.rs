@@ -99,7 +99,7 @@ fn drive(cluster: &Cluster, node: NodeId, work: impl FnOnce(&Drive)) {
 /// Damages what is on a disk: the node is down meanwhile, and finds it when it starts.
 fn hurt(cluster: &mut Cluster, kind: Kind, node: NodeId, rng: &mut StdRng) {
     cluster.crash(node);
-    cluster.note_hurt(node);
+    cluster.note_hurt(node, matches!(kind, Kind::RotDisk | Kind::CutFile));
     drive(cluster, node, |drive| {
         let files: Vec<(String, usize)> =
             drive.save().into_iter().map(|(name, bytes)| (name, bytes.len())).filter(|(_, len)| *len > 0).collect();

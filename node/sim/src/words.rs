@@ -116,8 +116,13 @@ pub(crate) fn status(node: NodeId, replica: Option<&Replica>) -> String {
         (_, Some(leader)) => format!(" of {leader}"),
         (_, None) => " of nobody".into(),
     };
+    let vote = match (raft.is_damaged(), raft.membership().counts(raft.id(), raft.storage())) {
+        (true, _) => ", damaged",
+        (false, true) => "",
+        (false, false) => ", without a vote",
+    };
     format!(
-        "{node} {} {}{leads}, last {last}, durable {}, commit {}, applied {}",
+        "{node} {} {}{leads}, last {last}, durable {}, commit {}, applied {}{vote}",
         raft.term(),
         raft.role().as_str(),
         raft.log().durable(),
