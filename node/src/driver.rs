@@ -17,7 +17,7 @@ use std::{
 };
 
 use raftdeck_jobs::Changes;
-use raftdeck_raft::{Index, RoleKind, Write, WriteSeq};
+use raftdeck_raft::{Index, LogStart, RoleKind, Write, WriteSeq};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, MissedTickBehavior, interval},
@@ -29,7 +29,8 @@ use crate::{
     handle::{FromPeer, Inbox, Pulse, Request, Steer},
     observe::{Observer, to_wire, wall_ms},
     replica::{Applied, Effects, Input, Refused, Replica, Ticket},
-    storage::{LogStore, StateStore, StorageError},
+    snapshots::Snapshots,
+    storage::{Files, LogStore, StateStore, StorageError},
     transport::Outbox,
 };
 
@@ -50,6 +51,8 @@ pub struct Disk {
     pub state: Connection,
     /// Of `state.db`.
     pub state_store: StateStore,
+    /// Both, and what else is there.
+    pub files: Arc<dyn Files>,
 }
 
 type Writing = Pin<Box<dyn Future<Output = Result<WriteSeq, StorageError>> + Send>>;
@@ -63,12 +66,13 @@ impl Disk {
         })
     }
 
-    fn remember(&self, changes: Changes) -> Remembering {
+    fn remember(&self, (changes, start): (Changes, LogStart)) -> Remembering {
         let (state, store) = (self.state.clone(), self.state_store.clone());
         let changes = Box::new(changes);
-        Box::pin(
-            async move { state.call(move |conn| store.write(conn, &changes).map(|()| changes)).await.map_err(flatten) },
-        )
+        Box::pin(async move {
+            let writing = state.call(move |conn| store.write(conn, &changes, &start).map(|()| changes));
+            writing.await.map_err(flatten)
+        })
     }
 }
 
@@ -96,6 +100,7 @@ pub struct Driver {
     last_ticket: u64,
     /// Writes that gather while one is under way.
     gathered: Vec<Write>,
+    snapshots: Snapshots,
     /// The tables have everything up to here.
     remembered: Index,
     remembered_at: Instant,
@@ -119,9 +124,11 @@ impl Driver {
         (tick, sleep): (Duration, Duration),
         remembered: Index,
     ) -> Driver {
+        let snapshots = Snapshots::new(Arc::clone(&disk.files), disk.state.clone(), disk.state_store.clone());
         Driver {
             replica,
             inbox,
+            snapshots,
             disk,
             outbox,
             observer,
@@ -148,7 +155,9 @@ impl Driver {
         // A node that was stopped for a while must hear its peers before it believes that they are silent.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut writing, mut remembering): (Option<Writing>, Option<Remembering>) = (None, None);
+        let mut snapshotting = None;
         let mut inputs = Vec::with_capacity(ROUND_MAX);
+        inputs.push(Input::Remembered(self.remembered));
         loop {
             tokio::select! {
                 biased;
@@ -160,6 +169,15 @@ impl Driver {
                     let changes = changes?;
                     self.replica.remembered(&changes);
                     self.remembered = Index(changes.applied);
+                    inputs.push(Input::Remembered(self.remembered));
+                }
+                done = finished(&mut snapshotting) => {
+                    let done = done?;
+                    self.snapshots.done(&done);
+                    if let Some(Input::SnapshotInstalled(meta, _)) = &done {
+                        self.remembered = meta.start.index;
+                    }
+                    inputs.extend(done);
                 }
                 _ = ticks.tick() => self.tick(&mut inputs),
                 Some(message) = self.inbox.peers.recv() => inputs.push(from_peer(message)),
@@ -173,7 +191,11 @@ impl Driver {
             if writing.is_none() && !self.gathered.is_empty() {
                 writing = Some(self.disk.write(std::mem::take(&mut self.gathered)));
             }
-            if remembering.is_none() && self.remembered_at.elapsed() >= REMEMBER_EVERY {
+            if snapshotting.is_none() {
+                snapshotting = self.snapshots.begin(remembering.is_some());
+            }
+            let may_remember = remembering.is_none() && !self.snapshots.is_installing();
+            if may_remember && self.remembered_at.elapsed() >= REMEMBER_EVERY {
                 remembering = self.replica.take_changes(self.remembered).map(|changes| self.disk.remember(changes));
                 self.remembered_at = Instant::now();
             }
@@ -184,6 +206,9 @@ impl Driver {
         }
         if let Some(remembering) = remembering {
             remembering.await?;
+        }
+        if let Some(snapshotting) = snapshotting {
+            snapshotting.await?;
         }
         Ok(())
     }
@@ -239,8 +264,9 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effects: Effects) {
-        let Effects { write, send, replies, steered, snapshots: _, events, work } = effects;
+        let Effects { write, send, replies, steered, snapshots, events, work } = effects;
         self.gathered.extend(write);
+        self.snapshots.extend(snapshots);
         self.outbox.send(send);
         for (ticket, reply) in replies {
             if let Some(caller) = self.callers.remove(&ticket) {

@@ -4,7 +4,7 @@
 //! from the inside out:
 //!
 //! - [`steering`], [`compaction`]: what it does for its operator and readers, and how it keeps its log short;
-//! - [`driver`]: the task that owns the replica, brings inputs and carries out effects;
+//! - [`driver`], `snapshots`: the task that owns the replica, brings inputs and carries out effects; files, beside it;
 //! - [`handle`]: the way to it for everybody else;
 //! - [`storage`]: log, mark and tables on disk;
 //! - [`transport`]: messages between nodes;
@@ -24,6 +24,7 @@ pub(crate) mod listener;
 pub mod node;
 pub mod observe;
 pub mod replica;
+pub(crate) mod snapshots;
 pub mod status;
 pub mod steering;
 pub mod storage;

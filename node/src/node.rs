@@ -17,8 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raftdeck_jobs::Machine;
-use raftdeck_raft::{Config, GroupId, Index, LogStart, Membership, NodeId, Restart, StorageId};
+use raftdeck_raft::{Config, GroupId, Index, Membership, NodeId, Restart, StorageId};
 use raftdeck_shared::{
     client::{Client, ClientError},
     cluster::{ClusterFile, NodeEntry},
@@ -26,20 +25,19 @@ use raftdeck_shared::{
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch};
-use tokio_rusqlite::Connection;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     api::{self, Tables},
     compaction::Retention,
-    driver::{Disk, Driver, flatten},
+    driver::{Disk, Driver},
     executor,
     faults::Faults,
     handle,
     observe::{Observer, wall_ms},
     replica::Replica,
     status::NodeView,
-    storage::{self, Directory, FileMark, Found, Identity, LogStore, StateStore, StorageError},
+    storage::{self, Directory, Found, Identity, Opened, StorageError},
     transport::{self, Links, Me, Outbox, Receiver, member},
 };
 
@@ -107,11 +105,19 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let peer_listener = bind("peer", node.peer).await?;
     let group = GroupId::FIRST;
     let identity = Identity { cluster_id: cluster.cluster_id.clone(), node: node.id };
-    let opened = open_disk(&data, group, &identity).await;
-    let Opened { directory, disk, found, machine } =
+    let opened = open_disk(&data, group, identity).await;
+    let (directory, Opened { log, log_store, state, state_store, found, machine }) =
         opened.map_err(|source| NodeError::Storage { data: data.clone(), source })?;
-    let Found { storage_id, hard, entries } = found;
-    info!("log ends at {}, {}, tables as of {}", entries.len(), hard.term, machine.applied());
+    let Found { storage_id, hard, start, entries, joins } = found;
+    let end = start.index.0 + entries.len() as u64;
+    info!("log begins after {}, ends at {end}, {}, tables as of {}", start.index, hard.term, machine.applied());
+    let disk = Disk {
+        log: log.into(),
+        log_store: Arc::new(Mutex::new(log_store)),
+        state: state.into(),
+        state_store,
+        files: Arc::new(directory.clone()),
+    };
 
     let observer = Arc::new(Observer::new(node.id));
     let peers: Vec<NodeId> = cluster.nodes.iter().map(|n| n.id).filter(|id| *id != node.id).collect();
@@ -121,9 +127,13 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let me = Me { cluster_id: cluster.cluster_id.clone(), node: node.id, storage_id: storage_id.clone() };
     let outbox = Outbox::start(group, &me, &cluster, &links, &handle);
     let remembered = Index(machine.applied());
-    let found = Restart { hard, start: LogStart::default(), entries, applied: remembered };
+    let found = Restart { hard, start, entries, applied: remembered };
     let storage = member::storage_id(&storage_id).expect("the storage makes its own ids");
-    let replica = Replica::new(group, core_config(&cluster, node.id, storage), found, machine, Retention::default());
+    // What a directory that knows nothing of its past belongs to, its log will say.
+    let bootstrap = if joins { Membership::default() } else { Membership::of(cluster.nodes.iter().map(|n| n.id)) };
+    let retention = Retention::new(cluster.log.keep_entries, cluster.log.keep_bytes);
+    let config = core_config(&cluster, node.id, storage, bootstrap);
+    let replica = Replica::new(group, config, found, machine, retention);
     let tables = Tables { state: disk.state.clone(), store: disk.state_store.clone() };
     let tick = Duration::from_millis(cluster.timing.tick_ms);
     let sleep = Duration::from_millis(cluster.timing.election_min_ms);
@@ -194,7 +204,7 @@ async fn bind(what: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
     TcpListener::bind(address).await.map_err(|source| NodeError::Bind { what, address, source })
 }
 
-fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId) -> Config {
+fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId, bootstrap: Membership) -> Config {
     let timing = cluster.timing;
     let ticks = |ms: u64| u32::try_from(ms.div_ceil(timing.tick_ms)).unwrap_or(u32::MAX);
     // Chance must differ between nodes and between lives of a node, or elections would tie for ever.
@@ -203,7 +213,7 @@ fn core_config(cluster: &ClusterFile, node: NodeId, storage: StorageId) -> Confi
         heartbeat_ticks: ticks(timing.heartbeat_ms),
         election_ticks_min: ticks(timing.election_min_ms),
         election_ticks_max: ticks(timing.election_max_ms),
-        ..Config::new(node, storage, Membership::of(cluster.nodes.iter().map(|n| n.id)), seed)
+        ..Config::new(node, storage, bootstrap, seed)
     }
 }
 
@@ -213,69 +223,29 @@ fn own_client(cluster: &ClusterFile, node: &NodeEntry) -> Result<Client, ClientE
     Client::new(std::iter::once(node.api.to_string()).chain(others))
 }
 
-struct Opened {
-    directory: Directory,
-    disk: Disk,
-    found: Found,
-    machine: Machine,
-}
-
-async fn open_disk(data: &std::path::Path, group: GroupId, identity: &Identity) -> Result<Opened, StorageError> {
+async fn open_disk(
+    data: &std::path::Path,
+    group: GroupId,
+    identity: Identity,
+) -> Result<(Directory, Opened), StorageError> {
     let directory = Directory::open(data)?;
-    let may_be_new = directory.is_new()?;
-    let log = connect(&directory.log()).await?;
-    let mark = Box::new(FileMark::open(&directory.mark())?);
-    let owner = identity.clone();
-    let opening = log.call(move |conn| LogStore::open(conn, mark, group, &owner, may_be_new)).await;
-    let (log_store, found) = opening.map_err(flatten)?;
-    directory.witness(&found.storage_id)?;
-    let log_end = found.entries.len() as u64;
-    let (state, (state_store, machine)) = match open_state(&directory, &found.storage_id, log_end).await {
-        Err(error @ StorageError::Damaged(_)) => {
-            warn!("{error}: the tables are built anew from the log");
-            directory.forget_state()?;
-            open_state(&directory, &found.storage_id, log_end).await?
-        }
-        opened => opened?,
-    };
-    let disk = Disk { log, log_store: Arc::new(Mutex::new(log_store)), state, state_store };
-    Ok(Opened { directory, disk, found, machine })
-}
-
-type OpenState = (Connection, (StateStore, Machine));
-
-async fn open_state(directory: &Directory, storage_id: &str, log_end: u64) -> Result<OpenState, StorageError> {
-    let state = connect(&directory.state()).await?;
-    let owner = storage_id.to_owned();
-    let loading = state.call(move |conn| storage::load_state(conn, &owner, log_end)).await.map_err(flatten);
-    match loading {
-        Ok(opened) => Ok((state, opened)),
-        Err(error) => {
-            let _ = state.close().await; // The error that is told is the first one.
-            Err(error)
-        }
-    }
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = storage::open(&directory, group, &identity)?;
+        directory.know().map_err(|source| StorageError::Io { file: "data directory", source })?;
+        Ok((directory, opened))
+    });
+    joined(opening.await)
 }
 
 /// Ends when the files are no longer those that are open: what is written to a removed file is gone with the process.
 async fn files_replaced(directory: Directory) -> StorageError {
-    let opened = directory.inodes();
     let mut clock = tokio::time::interval(FILES_CHECKED_EVERY);
     loop {
         clock.tick().await;
-        match (&opened, directory.inodes()) {
-            (Ok(opened), Ok(now)) if *opened == now => {}
-            (_, now) => {
-                let why = now.err().map_or_else(|| "they were replaced".into(), |e| e.to_string());
-                return StorageError::LogLost(format!("the files are not those that this node has open: {why}"));
-            }
+        if let Err(error) = directory.check() {
+            return error;
         }
     }
-}
-
-async fn connect(path: &std::path::Path) -> Result<Connection, StorageError> {
-    let error = |source| StorageError::Sqlite { file: "data directory", source };
-    Connection::open(path).await.map_err(error)
 }
 
 fn observe_node(observer: &Observer, what: &str) {

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
 use raftdeck_raft::{
-    Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, NodeId, Observed, ProposeError, Raft, Restart, RoleKind,
-    SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
+    Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, LogStart, NodeId, Observed, ProposeError, Raft, Restart,
+    RoleKind, SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
 };
 use thiserror::Error;
 
@@ -491,10 +491,16 @@ impl Replica {
         self.waiting.len() + self.steering.unanswered()
     }
 
-    /// What the tables do not have yet; none while there is nothing, or while this node's log could not reproduce it.
-    pub fn take_changes(&mut self, remembered: Index) -> Option<Changes> {
-        let applied = Index(self.machine.applied());
-        (applied > remembered && self.raft.log().durable() >= applied).then(|| self.machine.take_changes())
+    /// What the tables do not have yet, and where a log that leads on from there begins; none while there is nothing, or
+    /// while this node's log could not reproduce it.
+    pub fn take_changes(&mut self, remembered: Index) -> Option<(Changes, LogStart)> {
+        let (applied, log) = (Index(self.machine.applied()), self.raft.log());
+        if applied <= remembered || log.durable() < applied {
+            return None;
+        }
+        let term = log.term_at(applied).expect("what is applied and not in the tables is in the log");
+        let start = LogStart { index: applied, term, membership: log.membership_at(applied).clone() };
+        Some((self.machine.take_changes(), start))
     }
 
     /// These changes are in the tables.

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use raftdeck_node::node::{self, NodeError, Options};
 use raftdeck_shared::{
     client::{API_MESSAGE_BYTES_MAX, Client, ClientError, channel},
-    cluster::{ClusterFile, ExecutorSettings, NodeEntry, Timing},
+    cluster::{ClusterFile, ExecutorSettings, LogSettings, NodeEntry, Timing},
     ids::{JobId, LeaseToken, NodeId},
     wire::{self, JobState, ObserveEvent, admin_client::AdminClient, fault_spec, observe_event::Event},
 };
@@ -63,6 +63,7 @@ impl Node {
             enable_faults: false,
             allow_remote: false,
             timing: Timing { election_min_ms: 150, election_max_ms: 200, ..Timing::default() },
+            log: LogSettings::default(),
             executor: ExecutorSettings { concurrency, ..ExecutorSettings::default() },
             nodes: vec![node.clone()],
             handlers: [].into(),

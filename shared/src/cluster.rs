@@ -10,6 +10,9 @@
 //! api = "127.0.0.1:7101"       # clients, workers, console
 //! peer = "127.0.0.1:7201"      # other nodes only
 //!
+//! [log]
+//! keep_entries = 10000         # a node that lags by more is sent the tables instead
+//!
 //! [handlers.count]
 //! command = ["wc", "-w"]       # argv, never a shell; the payload comes on stdin
 //! timeout_ms = 60000
@@ -54,6 +57,9 @@ pub struct ClusterFile {
     /// Clocks of the consensus.
     #[serde(default)]
     pub timing: Timing,
+    /// How much of the log each node keeps.
+    #[serde(default)]
+    pub log: LogSettings,
     /// Of the executor that each node runs.
     #[serde(default)]
     pub executor: ExecutorSettings,
@@ -117,6 +123,23 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Timing { tick_ms: 10, heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 600 }
+    }
+}
+
+/// How much of the log each node keeps behind what its tables have: a node that was away for less is brought up entry by
+/// entry, one that was away for longer gets the tables as a file. The log is cut when it holds twice as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// So many entries ...
+    pub keep_entries: u64,
+    /// ... or bytes, whichever is less.
+    pub keep_bytes: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { keep_entries: 10_000, keep_bytes: 64 << 20 }
     }
 }
 
@@ -310,6 +333,15 @@ impl ClusterFile {
             );
             return at("election_", message);
         }
+        if self.log.keep_entries == 0 {
+            return at(
+                "keep_entries",
+                "keep_entries = 0: a follower that lags by one entry would need all the tables".into(),
+            );
+        }
+        if self.log.keep_bytes < 1 << 10 {
+            return at("keep_bytes", format!("keep_bytes {}: 1024 or more", self.log.keep_bytes));
+        }
         if !(1_000..=3_600_000).contains(&self.executor.lease_ms) {
             return at("lease_ms", format!("lease_ms {}: 1000 to 3600000", self.executor.lease_ms));
         }
@@ -426,6 +458,16 @@ command = ["wc", "-w"]
                 "command = [\"wc\", \"-w\"]",
                 "",
                 "DIR/cluster.toml:15: a handler needs command = [\"PROGRAM\", \"ARG\", ..] or external = true",
+            ),
+            (
+                "[handlers.count]",
+                "[log]\nkeep_entries = 0\n[handlers.count]",
+                "DIR/cluster.toml:16: keep_entries = 0: a follower that lags by one entry would need all the tables",
+            ),
+            (
+                "[handlers.count]",
+                "[log]\nkeep_bytes = 9\n[handlers.count]",
+                "DIR/cluster.toml:16: keep_bytes 9: 1024 or more",
             ),
         ] {
             assert_eq!(load(&GOOD.replace(from, to)).unwrap_err(), error);

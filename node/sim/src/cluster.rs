@@ -5,7 +5,7 @@
 //! disks and clocks at that time. Everything that happens is appended to a list that the caller drains.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
 };
 
@@ -14,8 +14,11 @@ use raftdeck_node::{
     compaction::Retention,
     replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket},
     steering::Change,
+    storage::StorageError,
 };
-use raftdeck_raft::{Config, Envelope, GroupId, Index, Membership, NodeId, Observed, RoleKind, StorageId, Term, Write};
+use raftdeck_raft::{
+    Config, Envelope, GroupId, Index, Membership, NodeId, Observed, RoleKind, SnapshotTask, StorageId, Term, Write,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -104,6 +107,7 @@ enum Event {
     Arrive(Box<Envelope>),
     LinkLost { at: NodeId, peer: NodeId },
     DiskDone(NodeId),
+    Snapshot(NodeId, Box<SnapshotTask>),
 }
 
 /// A node that is up.
@@ -138,8 +142,11 @@ struct Node {
     disk: Disk,
     disk_held: bool,
     clock: Clock,
-    /// It began with the others, and not by joining them.
-    is_founder: bool,
+    /// It began with the others, and not by joining them: in this directory.
+    founded: Option<StorageId>,
+    /// Snapshot tasks under way.
+    tasks: VecDeque<SnapshotTask>,
+    is_installing: bool,
     /// Counts its starts: events of an earlier life mean nothing.
     life: u64,
     up: Option<Up>,
@@ -161,6 +168,9 @@ pub struct Cluster {
     acknowledged: BTreeSet<JobId>,
     happenings: Vec<(u64, Happening)>,
     events: u64,
+    /// Whose disk was damaged last, and what was committed then.
+    hurt: Option<NodeId>,
+    hurt_at: Index,
 }
 
 impl Cluster {
@@ -181,10 +191,14 @@ impl Cluster {
             acknowledged: BTreeSet::new(),
             happenings: Vec::new(),
             events: 0,
+            hurt: None,
+            hurt_at: Index(0),
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
-            cluster.add_node(id, true);
+            let node = cluster.add_node(id);
+            let first = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+            node.founded = Some(first.storage);
         }
         for id in cluster.ids() {
             cluster.start(id)?;
@@ -192,10 +206,18 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn add_node(&mut self, id: NodeId, is_founder: bool) {
-        let clock = Clock { tick_percent: 100, ahead_ms: 0 };
-        let disk = Disk::new(id, self.options.seed);
-        self.nodes.insert(id, Node { disk, disk_held: false, clock, is_founder, life: 0, up: None });
+    fn add_node(&mut self, id: NodeId) -> &mut Node {
+        let seed = self.options.seed;
+        self.nodes.entry(id).or_insert_with(|| Node {
+            disk: Disk::new(id, seed),
+            disk_held: false,
+            clock: Clock { tick_percent: 100, ahead_ms: 0 },
+            founded: None,
+            tasks: VecDeque::new(),
+            is_installing: false,
+            life: 0,
+            up: None,
+        })
     }
 
     /// Takes the next event.
@@ -219,6 +241,7 @@ impl Cluster {
                 return self.handle(to, round);
             }
             Event::DiskDone(node) => return self.disk_done(node, life),
+            Event::Snapshot(node, task) => return self.snapshot_done(node, life, *task),
         };
         if self.nodes[&node].life != life || !self.is_up(node) {
             return Ok(());
@@ -383,9 +406,7 @@ impl Cluster {
     /// # Errors
     /// It does not start.
     pub fn join(&mut self, id: NodeId) -> Result<(), Violation> {
-        if !self.nodes.contains_key(&id) {
-            self.add_node(id, false);
-        }
+        self.add_node(id);
         self.start(id)
     }
 
@@ -471,6 +492,34 @@ impl Cluster {
         self.handle(id, slept.into_iter().chain(waited).collect())
     }
 
+    /// Whether this node's disk may be damaged without more being lost than the group can bear: one disk at a time, when
+    /// every node is up and knows the directories of all voters. A second one before the first is whole, or a disk that
+    /// nobody knows yet, would be the last copy of something.
+    #[must_use]
+    pub fn may_hurt(&self, id: NodeId) -> bool {
+        let Some(leader) = self.leader().and_then(|leader| self.replica(leader)) else { return false };
+        let membership = leader.raft().membership();
+        let is_whole = |(node, up): (&NodeId, &Node)| {
+            let Some(replica) = up.up.as_ref().map(|up| &up.replica) else { return false };
+            let raft = replica.raft();
+            let is_bound = |m: &Membership| m.voters.iter().all(|n| m.storages.contains_key(n));
+            let is_member = !membership.contains(*node) || membership.admits(*node, raft.storage());
+            !raft.is_damaged() && is_member && is_bound(raft.membership())
+        };
+        let caught_up = |id: &NodeId| self.replica(*id).is_some_and(|r| r.raft().commit() >= self.hurt_at);
+        self.nodes.iter().all(is_whole)
+            && membership.voters.len() >= 3
+            && !membership.is_joint()
+            && self.hurt.iter().all(caught_up)
+            && self.nodes.contains_key(&id)
+    }
+
+    /// This node's disk is being damaged: it is whole again when it has all that is committed by now.
+    pub fn note_hurt(&mut self, id: NodeId) {
+        self.hurt = Some(id);
+        self.hurt_at = self.committed();
+    }
+
     /// A node is gone at once, with all that it had not written.
     pub fn crash(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
@@ -493,10 +542,15 @@ impl Cluster {
         if self.is_up(id) {
             return Ok(());
         }
-        let (bootstrap, seed) = (self.bootstrap(id), self.rng.random());
+        let seed = self.rng.random();
         let (batch_entries_max, retention) = (self.options.batch_entries_max, self.options.retention);
         let node = self.nodes.get_mut(&id).expect("only nodes that there are can start");
         let started = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+        let belongs = node.founded.is_some() && !started.joins;
+        node.tasks.clear();
+        node.is_installing = false;
+        let bootstrap = if belongs { self.bootstrap(started.storage) } else { Membership::default() };
+        let node = self.nodes.get_mut(&id).expect("it was here just now");
         let config = Config { batch_entries_max, ..Config::new(id, started.storage, bootstrap, seed) };
         let remembered = started.restart.applied;
         node.life += 1;
@@ -514,6 +568,7 @@ impl Cluster {
             paused: None,
             paused_at: 0,
         });
+        self.handle(id, vec![Input::Remembered(remembered)])?;
         // Its peers connect to it anew.
         for at in self.ids().into_iter().filter(|at| *at != id) {
             self.schedule(1_000, at, Event::LinkLost { at, peer: id });
@@ -523,16 +578,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Who belongs to the group at first. A node that joins, or whose disk has forgotten all, knows of nobody.
-    fn bootstrap(&self, id: NodeId) -> Membership {
-        let node = &self.nodes[&id];
-        if !node.is_founder || !node.disk.is_first() {
-            return Membership::default();
-        }
-        let founders = self.nodes.iter().filter(|(_, n)| n.is_founder);
-        let storages = founders.clone().map(|(id, _)| (*id, Disk::first_storage(*id))).collect();
-        let unbound = Membership::of(founders.map(|(id, _)| *id));
-        if self.options.bound { Membership { storages, ..unbound } } else { unbound }
+    /// Who belongs to the group at first. One that lost all trace of its past begins as at first, too; but it is bound to
+    /// nothing that the others know.
+    fn bootstrap(&self, storage: StorageId) -> Membership {
+        let founders = self.nodes.iter().filter_map(|(id, n)| Some((*id, n.founded?)));
+        let storages: BTreeMap<NodeId, StorageId> = founders.collect();
+        let unbound = Membership::of(storages.keys().copied());
+        let is_first = storages.values().any(|first| *first == storage);
+        if self.options.bound && is_first { Membership { storages, ..unbound } } else { unbound }
     }
 
     /// A disk takes writes but does not finish any.
@@ -626,13 +679,11 @@ impl Cluster {
             self.post(&envelope)?;
         }
         self.start_write(id);
-        for task in snapshots {
-            let Some(node) = self.nodes.get_mut(&id).filter(|n| n.up.is_some()) else { return Ok(()) };
-            let answer =
-                node.disk.snapshot(&task).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
-            if let Some(input) = answer {
-                self.handle(id, vec![input])?;
-            }
+        let Some(node) = self.nodes.get_mut(&id).filter(|_| !snapshots.is_empty()) else { return Ok(()) };
+        let is_idle = node.tasks.is_empty();
+        node.tasks.extend(snapshots);
+        if is_idle {
+            self.start_task(id);
         }
         Ok(())
     }
@@ -687,8 +738,13 @@ impl Cluster {
             return Ok(());
         }
         let writes = std::mem::take(&mut up.under_way);
-        let seq = node.disk.write(&writes).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
-        self.handle(id, vec![Input::Persisted(seq)])
+        match node.disk.write(&writes) {
+            Ok(seq) => self.handle(id, vec![Input::Persisted(seq)]),
+            Err(error) => {
+                self.disk_failed(id, &error);
+                Ok(())
+            }
+        }
     }
 
     fn remember(&mut self, id: NodeId) -> Result<(), Violation> {
@@ -696,12 +752,51 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         let Some(up) = node.up.as_mut().filter(|up| now - up.remembered_at >= REMEMBER_EVERY_US) else { return Ok(()) };
         up.remembered_at = now;
-        if let Some(changes) = up.replica.take_changes(up.remembered) {
-            node.disk.remember(&changes).map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
-            up.replica.remembered(&changes);
-            up.remembered = Index(changes.applied);
+        if node.is_installing {
+            return Ok(());
         }
-        Ok(())
+        let Some((changes, start)) = up.replica.take_changes(up.remembered) else { return Ok(()) };
+        if let Err(error) = node.disk.remember(&changes, &start) {
+            self.disk_failed(id, &error);
+            return Ok(());
+        }
+        up.replica.remembered(&changes);
+        up.remembered = Index(changes.applied);
+        self.handle(id, vec![Input::Remembered(Index(changes.applied))])
+    }
+
+    /// The process ends with the cause: nothing is known about its disk any more.
+    fn disk_failed(&mut self, id: NodeId, error: &StorageError) {
+        self.happened(Happening::DiskFailed(id, error.to_string()));
+        self.crash(id);
+    }
+
+    /// Snapshot tasks are done one after the other, each in its time.
+    fn start_task(&mut self, id: NodeId) {
+        let time = self.rng.random_range(self.options.disk_us.clone());
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(task) = node.tasks.front().cloned() {
+            node.is_installing |= matches!(task, SnapshotTask::Install(_));
+            self.schedule(time, id, Event::Snapshot(id, Box::new(task)));
+        }
+    }
+
+    fn snapshot_done(&mut self, id: NodeId, life: u64, task: SnapshotTask) -> Result<(), Violation> {
+        let Some(node) = self.nodes.get_mut(&id).filter(|n| n.life == life && n.up.is_some()) else { return Ok(()) };
+        node.tasks.pop_front();
+        node.is_installing = false;
+        let answer = match node.disk.snapshot(task) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.disk_failed(id, &error);
+                return Ok(());
+            }
+        };
+        if let (Some(Input::SnapshotInstalled(meta, _)), Some(up)) = (&answer, &mut node.up) {
+            up.remembered = meta.start.index;
+        }
+        self.start_task(id);
+        self.handle(id, answer.into_iter().collect())
     }
 
     /// Callers without an answer, on nodes that are up.

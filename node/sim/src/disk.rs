@@ -7,9 +7,12 @@
 use raftdeck_jobs::{Changes, Machine};
 use raftdeck_node::{
     replica::Input,
-    storage::{Identity, LogStore, StateStore, StorageError, load_state},
+    storage::{self, Identity, LogStore, StateStore, StorageError, snapshot},
+    transport::member::storage_id,
 };
-use raftdeck_raft::{GroupId, Index, LogStart, NodeId, Restart, SnapshotTask, StorageId, Term, Write, WriteSeq};
+use raftdeck_raft::{
+    GroupId, Index, LogStart, NodeId, Restart, SnapshotId, SnapshotTask, StorageId, Term, Write, WriteSeq,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_rusqlite::rusqlite::Connection;
 
@@ -17,6 +20,19 @@ use crate::vfs::{Drive, Survivors};
 
 /// No write of a few entries is longer than this many operations.
 const OPERATIONS_MAX: u64 = 24;
+
+/// Few enough that a snapshot of a small state has several.
+const CHUNK_BYTES: usize = 24 << 10;
+
+/// What a node finds when it starts.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) storage: StorageId,
+    pub(crate) restart: Restart,
+    pub(crate) machine: Machine,
+    /// It knows nothing of its past, and belongs to nobody.
+    pub(crate) joins: bool,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -26,18 +42,9 @@ pub(crate) struct Disk {
     /// A stream of its own: what a crash leaves does not change what else is drawn.
     rng: StdRng,
     open: Option<Open>,
-    /// There was a log here once: what the witness beside a real directory says.
-    is_witnessed: bool,
-    /// The terms of the entries that are on disk: what the checks count majorities by.
+    /// The log on disk, as far as the checks count majorities by it.
+    start: (Index, Term),
     terms: Vec<Term>,
-}
-
-/// What a node finds when it starts.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) storage: StorageId,
-    pub(crate) restart: Restart,
-    pub(crate) machine: Machine,
 }
 
 /// What a node that is up holds.
@@ -47,6 +54,8 @@ struct Open {
     state_conn: Connection,
     log: LogStore,
     state: StateStore,
+    /// The snapshot that can be read from.
+    sealed: Option<SnapshotId>,
 }
 
 impl Disk {
@@ -54,7 +63,7 @@ impl Disk {
         let identity = Identity { cluster_id: "sim".into(), node };
         let mut rng = StdRng::seed_from_u64(seed ^ node.0.rotate_right(16));
         let drive = Drive::new(rng.random());
-        Disk { identity, drive, rng, open: None, is_witnessed: false, terms: Vec::new() }
+        Disk { identity, drive, rng, open: None, start: Default::default(), terms: Vec::new() }
     }
 
     pub(crate) fn drive(&self) -> &Drive {
@@ -65,56 +74,81 @@ impl Disk {
     pub(crate) fn start(&mut self) -> Result<Started, StorageError> {
         self.open = None;
         self.drive.reopen();
-        if self.is_witnessed && self.drive.file_bytes("log.db").is_none() {
-            return Err(StorageError::LogLost("the directory was emptied".into()));
-        }
-        let connect = |file| self.drive.connect(file).map_err(|source| StorageError::Sqlite { file, source });
-        let mark = self.drive.mark("mark").map_err(|source| StorageError::Io { file: "mark", source })?;
-        let (mut log_conn, mut state_conn) = (connect("log.db")?, connect("state.db")?);
-        let may_be_new = !self.is_witnessed;
-        let (log, found) = LogStore::open(&mut log_conn, Box::new(mark), GroupId::FIRST, &self.identity, may_be_new)?;
-        self.is_witnessed = true;
+        let opened = storage::open(&self.drive, GroupId::FIRST, &self.identity)?;
+        let found = opened.found;
+        self.start = (found.start.index, found.start.term);
         self.terms = found.entries.iter().map(|e| e.term).collect();
-        let (state, machine) = load_state(&mut state_conn, &found.storage_id, found.entries.len() as u64)?;
-        self.open = Some(Open { log_conn, state_conn, log, state });
-        let applied = Index(machine.applied());
-        let restart = Restart { hard: found.hard, start: LogStart::default(), entries: found.entries, applied };
-        Ok(Started { storage: Disk::first_storage(self.identity.node), restart, machine })
+        self.open = Some(Open {
+            log_conn: opened.log,
+            state_conn: opened.state,
+            log: opened.log_store,
+            state: opened.state_store,
+            sealed: None,
+        });
+        let storage = storage_id(&found.storage_id).expect("the storage makes its own ids");
+        let applied = Index(opened.machine.applied());
+        let restart = Restart { hard: found.hard, start: found.start, entries: found.entries, applied };
+        Ok(Started { storage, restart, machine: opened.machine, joins: found.joins })
     }
 
-    /// The directory that a node has first.
-    pub(crate) fn first_storage(node: NodeId) -> StorageId {
-        StorageId(node.0.into())
-    }
-
-    /// Whether it still has it.
-    pub(crate) fn is_first(&self) -> bool {
-        true
-    }
-
-    /// What is to be done with snapshots: the answer.
-    pub(crate) fn snapshot(&mut self, task: &SnapshotTask) -> Result<Option<Input>, StorageError> {
-        match task {
-            SnapshotTask::Take { .. } => Ok(Some(Input::SnapshotTaken(None))),
-            SnapshotTask::Read { .. } | SnapshotTask::Begin(_) | SnapshotTask::Store(_) | SnapshotTask::Install(_) => {
-                Ok(None)
-            }
-        }
+    fn opened(&mut self) -> &mut Open {
+        self.open.as_mut().expect("a node that is up has its disk open")
     }
 
     pub(crate) fn write(&mut self, writes: &[Write]) -> Result<WriteSeq, StorageError> {
-        let open = self.open.as_mut().expect("a node that is up has its disk open");
+        let open = self.opened();
         let seq = open.log.append(&mut open.log_conn, writes)?;
         for write in writes {
-            self.terms.truncate(usize::try_from(write.from.prev().0).expect("a simulated log is short"));
-            self.terms.extend(write.entries.iter().map(|e| e.term));
+            self.note(write);
         }
         Ok(seq)
     }
 
-    pub(crate) fn remember(&mut self, changes: &Changes) -> Result<(), StorageError> {
+    /// What is on disk after a write.
+    fn note(&mut self, write: &Write) {
+        let keep = usize::try_from(write.from.0.saturating_sub(self.start.0.0 + 1)).expect("a simulated log is short");
+        self.terms.truncate(keep);
+        if let Some(LogStart { index, term, .. }) = write.start {
+            let gone = usize::try_from(index.0.saturating_sub(self.start.0.0)).expect("a simulated log is short");
+            self.terms.drain(..gone.min(self.terms.len()));
+            self.start = (index, term);
+        }
+        self.terms.extend(write.entries.iter().map(|e| e.term));
+    }
+
+    pub(crate) fn remember(&mut self, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
+        let open = self.opened();
+        open.state.write(&mut open.state_conn, changes, start)
+    }
+
+    /// What is to be done with snapshots: the answer, if there is one.
+    pub(crate) fn snapshot(&mut self, task: SnapshotTask) -> Result<Option<Input>, StorageError> {
+        let files = &self.drive;
         let open = self.open.as_mut().expect("a node that is up has its disk open");
-        open.state.write(&mut open.state_conn, changes)
+        Ok(match task {
+            SnapshotTask::Take { .. } => {
+                open.sealed = None;
+                snapshot::copy(&open.state_conn, files)?;
+                let (id, bytes) = snapshot::seal(files)?;
+                open.sealed = Some(id);
+                Some(Input::SnapshotTaken(Some((id.index, bytes, id.checksum))))
+            }
+            SnapshotTask::Read { to, id, offset } if open.sealed == Some(id) => {
+                Some(Input::ChunkRead(to, snapshot::read_chunk(files, id, offset, CHUNK_BYTES)?))
+            }
+            SnapshotTask::Read { .. } => None,
+            SnapshotTask::Begin(meta) => {
+                Some(Input::ChunkStored(meta.id(), snapshot::begin(files, &meta, CHUNK_BYTES)?))
+            }
+            SnapshotTask::Store(chunk) => Some(Input::ChunkStored(chunk.id, snapshot::store(files, &chunk)?)),
+            SnapshotTask::Install(meta) => match snapshot::make_ready(files, &open.state, &meta)? {
+                Some(machine) => {
+                    snapshot::put_in_place(&mut open.state_conn, files)?;
+                    Some(Input::SnapshotInstalled(meta, Box::new(machine)))
+                }
+                None => Some(Input::SnapshotRefused(meta.id())),
+            },
+        })
     }
 
     /// The node is gone; `under_way` is the write that had begun, which nobody was told of.
@@ -133,8 +167,16 @@ impl Disk {
         }
     }
 
+    /// Whether an entry is on disk, or in the state that took its place.
     pub(crate) fn has(&self, index: Index, term: Term) -> bool {
-        let place = usize::try_from(index.prev().0).expect("a simulated log is short");
-        self.terms.get(place) == Some(&term)
+        let (start, start_term) = self.start;
+        match index.cmp(&start) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => start_term == term,
+            std::cmp::Ordering::Greater => {
+                let place = usize::try_from(index.0 - start.0 - 1).expect("a simulated log is short");
+                self.terms.get(place) == Some(&term)
+            }
+        }
     }
 }

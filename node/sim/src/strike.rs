@@ -9,6 +9,7 @@ use crate::{
     cluster::{Cluster, Steer},
     network::Traffic,
     plan::{Kind, Plan},
+    vfs::{Drive, Operation},
     violation::Violation,
 };
 
@@ -40,6 +41,15 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
         Kind::Pause => cluster.pause(any),
         Kind::PauseLeader => cluster.pause(leader),
         Kind::HoldDisk => cluster.hold_disk(any),
+        Kind::FailSync => drive(cluster, any, |drive| drive.fail_nth(Operation::Sync, rng.random_range(1..6))),
+        Kind::FailWrite => drive(cluster, any, |drive| drive.fail_nth(Operation::Write, rng.random_range(1..12))),
+        Kind::FullDisk => drive(cluster, any, |drive| drive.limit(Some(rng.random_range(100_000..400_000)))),
+        Kind::RotDisk | Kind::CutFile | Kind::WipeDisk | Kind::LoseDisk => {
+            if !cluster.may_hurt(any) {
+                return Ok(Struck::Nothing);
+            }
+            hurt(cluster, kind, any, rng);
+        }
         Kind::IsolateLeader => others().for_each(|id| cluster.cut(leader, id)),
         Kind::DeafLeader => others().for_each(|id| cluster.cut_one_way(id, leader, Traffic::All)),
         Kind::MuteLeader => others().for_each(|id| cluster.cut_one_way(leader, id, Traffic::All)),
@@ -78,6 +88,31 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
         Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters => return change(cluster, kind, leader, rng),
     }
     Ok(Struck::Fault(kind.name()))
+}
+
+fn drive(cluster: &Cluster, node: NodeId, work: impl FnOnce(&Drive)) {
+    if let Some(drive) = cluster.drive(node) {
+        work(drive);
+    }
+}
+
+/// Damages what is on a disk: the node is down meanwhile, and finds it when it starts.
+fn hurt(cluster: &mut Cluster, kind: Kind, node: NodeId, rng: &mut StdRng) {
+    cluster.crash(node);
+    cluster.note_hurt(node);
+    drive(cluster, node, |drive| {
+        let files: Vec<(String, usize)> =
+            drive.save().into_iter().map(|(name, bytes)| (name, bytes.len())).filter(|(_, len)| *len > 0).collect();
+        let Some((name, len)) = files.into_iter().choose(rng) else { return };
+        match kind {
+            Kind::RotDisk => {
+                drive.flip(&name, rng.random_range(0..len), rng.random_range(0..8));
+            }
+            Kind::CutFile => drive.shorten(&name, rng.random_range(0..len)),
+            Kind::WipeDisk => drive.wipe(),
+            _ => drive.lose(),
+        }
+    });
 }
 
 /// A change of the membership, asked of the leader.
@@ -126,6 +161,7 @@ fn mend(cluster: &mut Cluster, rng: &mut StdRng) -> Result<(), Violation> {
 
 /// Nothing is wrong with this node any more, but for its clock.
 pub(crate) fn mend_node(cluster: &mut Cluster, id: NodeId) -> Result<(), Violation> {
+    drive(cluster, id, |drive| drive.limit(None));
     cluster.release_disk(id);
     cluster.resume(id)?;
     cluster.start(id)

@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use raftdeck_raft::{Membership, NodeId, Observation, RoleKind, Sending, TransferOutcome};
+use raftdeck_raft::{Index, Membership, NodeId, Observation, RoleKind, Sending, StorageId, TransferOutcome};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use crate::{
@@ -214,6 +214,7 @@ impl Run<'_> {
                 return Err(Violation::NotSettled { waited_ms: waited_us / 1000, healed, why });
             }
             for id in &core {
+                mend_node(&mut self.cluster, *id)?; // What was planned to fail may fail only now.
                 let leads = self.cluster.replica(*id).is_some_and(|r| r.raft().role() == RoleKind::Leader);
                 if leads {
                     Workload::submit(&mut self.cluster, *id)?;
@@ -231,14 +232,19 @@ impl Run<'_> {
         }
         let replicas: Vec<_> = self.cluster.ids().into_iter().filter_map(|id| self.cluster.replica(id)).collect();
         let memberships: Vec<Membership> = replicas.iter().map(|r| r.raft().membership().clone()).collect();
-        let whole: Vec<NodeId> = replicas.iter().filter(|r| !r.raft().is_damaged()).map(|r| r.raft().id()).collect();
+        let mut left: BTreeMap<NodeId, StorageId> = replicas
+            .iter()
+            .filter(|r| !r.raft().is_damaged() && r.raft().log().last().0 > Index(0))
+            .map(|r| (r.raft().id(), r.raft().storage()))
+            .collect();
+        let directories = left.clone();
         let mut core: BTreeSet<NodeId> = BTreeSet::new();
-        let mut left: BTreeSet<NodeId> = whole.into_iter().collect();
         let enough = |core: &BTreeSet<NodeId>| {
-            memberships.iter().filter(|m| !m.voters.is_empty()).all(|m| m.majority_of(|n| core.contains(&n)))
+            let counts = |m: &Membership, n: NodeId| core.contains(&n) && m.counts(n, directories[&n]);
+            memberships.iter().filter(|m| !m.voters.is_empty()).all(|m| m.majority_of(|n| counts(m, n)))
         };
         while !enough(&core) {
-            let next = left.iter().copied().choose(&mut self.rng)?;
+            let next = left.keys().copied().choose(&mut self.rng)?;
             left.remove(&next);
             core.insert(next);
         }
@@ -263,6 +269,9 @@ impl Run<'_> {
         loop {
             self.cluster.run_for(200_000)?;
             self.take_answers()?;
+            for id in self.cluster.ids() {
+                mend_node(&mut self.cluster, id)?;
+            }
             let Err(why) = self.at_rest() else { break };
             let waited_us = self.cluster.now_us() - healed_at;
             if waited_us >= SETTLE_US {

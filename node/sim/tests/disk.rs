@@ -6,11 +6,12 @@ mod disk {
 
 use std::{fs, path::Path};
 
-use disk::script::{Open, Place, Script};
-use raftdeck_node::storage::StorageError;
+use disk::script::{Place, Script, run};
+use raftdeck_jobs::{NewJob, Op};
+use raftdeck_node::storage::{Opened, StorageError};
 use raftdeck_raft::NodeId;
 use raftdeck_sim::{
-    Cluster, Options, Violation,
+    Cluster, Options,
     vfs::{Drive, Image, Operation, Survivors},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -34,8 +35,6 @@ const ALL_FATES: [Fate; 7] =
 struct Killed<'a> {
     script: &'a Script,
     drive: Drive,
-    /// The first start had returned: from then on the directory is known.
-    is_witnessed: bool,
     told: usize,
 }
 
@@ -53,7 +52,7 @@ impl Killed<'_> {
                     drive.crash(Survivors::Drawn(rng));
                     drive.reopen();
                     drive.kill_after(rng.random_range(0..12));
-                    drop(Place::Drive(&drive).open(!self.is_witnessed));
+                    drop(Place::Drive(&drive).open());
                     drive.crash(Survivors::Drawn(rng));
                 }
             }
@@ -64,7 +63,7 @@ impl Killed<'_> {
 
     fn recover(&self, drive: &Drive, when: &str) {
         drive.reopen();
-        let open = Place::Drive(drive).open(!self.is_witnessed).unwrap_or_else(|e| panic!("{when}: {e}"));
+        let open = Place::Drive(drive).open().unwrap_or_else(|e| panic!("{when}: {e}"));
         let known = [self.told, self.told + 1].map(|calls| self.script.logs.get(calls));
         let found = (open.found.hard, &open.found.entries);
         let fits = known.iter().flatten().any(|(hard, entries)| (*hard, entries) == found);
@@ -82,11 +81,10 @@ fn crash_everywhere(base: &Drive, script: &Script, done: usize, fates: &[Fate], 
         let drive = base.fork();
         drive.reopen();
         drive.kill_after(point);
-        let mut killed = Killed { script, drive, is_witnessed: done > 0, told: done };
-        let mut open = Place::Drive(&killed.drive).open(!killed.is_witnessed);
+        let mut killed = Killed { script, drive, told: done };
+        let mut open = Place::Drive(&killed.drive).open();
         if let Ok(open) = &mut open {
-            killed.is_witnessed = true;
-            killed.told += open.run(&script.calls[done..]).0;
+            killed.told += run(open, &script.calls[done..]).0;
         }
         let is_over = !killed.drive.is_dead();
         // SQLite writes when it is closed, and a dead process does not.
@@ -104,8 +102,8 @@ fn crash_everywhere(base: &Drive, script: &Script, done: usize, fates: &[Fate], 
 fn finish(base: &Drive, script: &Script, done: usize) -> Image {
     let drive = base.fork();
     drive.reopen();
-    let mut open = Place::Drive(&drive).open(false).unwrap();
-    assert_eq!(open.run(&script.calls[done..]).0, script.calls.len() - done);
+    let mut open = Place::Drive(&drive).open().unwrap();
+    assert_eq!(run(&mut open, &script.calls[done..]).0, script.calls.len() - done);
     drive.kill();
     drive.save()
 }
@@ -113,13 +111,13 @@ fn finish(base: &Drive, script: &Script, done: usize) -> Image {
 /// A drive that ran so much of a script that the next few calls make SQLite fold a log of its own into the database.
 fn almost_folded(script: &Script, wal: &str) -> (Drive, usize) {
     let drive = Drive::new(5);
-    let mut open = Place::Drive(&drive).open(true).unwrap();
+    let mut open = Place::Drive(&drive).open().unwrap();
     for done in 0..script.calls.len() {
         if drive.file_bytes(wal).is_some_and(|bytes| bytes > 994 * 4_120) {
             drive.kill();
             return (drive, done);
         }
-        assert_eq!(open.run(&script.calls[done..=done]).0, 1);
+        assert_eq!(run(&mut open, &script.calls[done..=done]).0, 1);
     }
     panic!("{wal} never grew so long");
 }
@@ -159,12 +157,11 @@ fn the_drive_and_a_real_disk_give_back_the_same() {
     let mut rng = StdRng::seed_from_u64(6);
     let mut done = 0;
     while done < script.calls.len() {
-        let (mut on_drive, mut on_disk) =
-            (Place::Drive(&drive).open(done == 0).unwrap(), Place::Dir(&path).open(done == 0).unwrap());
+        let (mut on_drive, mut on_disk) = (Place::Drive(&drive).open().unwrap(), Place::Dir(&path).open().unwrap());
         assert_eq!(what(&on_drive), what(&on_disk), "after {done} calls");
         let next = (done + rng.random_range(1..12)).min(script.calls.len());
         for open in [&mut on_drive, &mut on_disk] {
-            assert_eq!(open.run(&script.calls[done..next]).0, next - done);
+            assert_eq!(run(open, &script.calls[done..next]).0, next - done);
         }
         done = next;
         if rng.random_bool(0.5) {
@@ -172,6 +169,7 @@ fn the_drive_and_a_real_disk_give_back_the_same() {
             drive.kill();
             let copy = dir.path().join(done.to_string());
             copy_files(&path, &copy);
+            fs::copy(path.with_extension("id"), copy.with_extension("id")).unwrap();
             path = copy;
         }
         drop((on_drive, on_disk));
@@ -192,7 +190,7 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 /// What the storage code says of a directory, but for the id that each draws for itself.
-fn what(open: &Open) -> impl PartialEq + std::fmt::Debug {
+fn what(open: &Opened) -> impl PartialEq + std::fmt::Debug {
     (open.found.hard, open.found.entries.clone(), open.machine.applied(), open.machine.state_hash())
 }
 
@@ -201,20 +199,20 @@ fn the_same_calls_on_a_drive_of_the_same_seed_write_the_same_bytes() {
     let script = Script::draw(7, 600, 4);
     // The storage id is the node's to draw: begin behind it.
     let first = Drive::new(1);
-    Place::Drive(&first).open(true).unwrap();
+    Place::Drive(&first).open().unwrap();
     let image = first.save();
     let run = |seed| {
         let drive = Drive::new(seed);
         drive.restore(&image);
         drive.reopen();
-        let mut open = Place::Drive(&drive).open(false).unwrap();
+        let mut open = Place::Drive(&drive).open().unwrap();
         for (number, call) in script.calls.iter().enumerate() {
-            assert_eq!(open.run(std::slice::from_ref(call)).0, 1);
+            assert_eq!(run(&mut open, std::slice::from_ref(call)).0, 1);
             if number % 50 == 0 {
                 drive.crash(Survivors::Drawn(&mut StdRng::seed_from_u64(number as u64)));
                 drop(open);
                 drive.reopen();
-                open = Place::Drive(&drive).open(false).unwrap();
+                open = Place::Drive(&drive).open().unwrap();
             }
         }
         drive.kill();
@@ -229,8 +227,8 @@ fn the_same_calls_on_a_drive_of_the_same_seed_write_the_same_bytes() {
 /// A node that wrote all of a script, killed.
 fn full(script: &Script, seed: u64) -> Drive {
     let drive = Drive::new(seed);
-    let mut open = Place::Drive(&drive).open(true).unwrap();
-    assert_eq!(open.run(&script.calls).0, script.calls.len());
+    let mut open = Place::Drive(&drive).open().unwrap();
+    assert_eq!(run(&mut open, &script.calls).0, script.calls.len());
     drive.kill();
     drive
 }
@@ -239,13 +237,13 @@ fn full(script: &Script, seed: u64) -> Drive {
 fn a_connection_of_a_dead_process_touches_nothing_when_it_is_closed() {
     let script = Script::draw(13, 6, 4);
     let drive = Drive::new(13);
-    Place::Drive(&drive).open(true).unwrap();
+    Place::Drive(&drive).open().unwrap();
     // Nothing to fold: SQLite would only delete its log, by name.
-    let old = Place::Drive(&drive).open(false).unwrap();
+    let old = Place::Drive(&drive).open().unwrap();
     drive.kill();
     drive.reopen();
-    let mut new = Place::Drive(&drive).open(false).unwrap();
-    assert_eq!(new.run(&script.calls).0, script.calls.len());
+    let mut new = Place::Drive(&drive).open().unwrap();
+    assert_eq!(run(&mut new, &script.calls).0, script.calls.len());
     let (files, operations) = (drive.save(), drive.operations());
     drop(old);
     assert!(files == drive.save(), "it changed files");
@@ -259,7 +257,7 @@ fn a_flipped_bit_is_noticed_or_does_not_matter() {
     // Closed in peace: everything is in the databases, and nothing in their logs.
     let closed = killed.fork();
     closed.reopen();
-    Place::Drive(&closed).open(false).unwrap();
+    Place::Drive(&closed).open().unwrap();
     assert_eq!(closed.save().into_keys().collect::<Vec<_>>(), ["log.db", "mark", "state.db"]);
     let mut rng = StdRng::seed_from_u64(8);
     let mut noticed = 0;
@@ -270,8 +268,9 @@ fn a_flipped_bit_is_noticed_or_does_not_matter() {
         let (byte, bit) = (rng.random_range(0..len), rng.random_range(0..8));
         assert!(drive.flip(name, byte, bit));
         drive.reopen();
-        match Place::Drive(&drive).open(false) {
+        match Place::Drive(&drive).open() {
             Err(_) => noticed += 1,
+            Ok(open) if open.found.joins || open.found.hard.damage.is_some() => noticed += 1,
             Ok(open) => {
                 let (hard, entries) = &script.logs[script.calls.len()];
                 let when = format!("bit {bit} of byte {byte} of {name}");
@@ -290,16 +289,16 @@ fn a_failed_write_or_sync_is_an_error_and_takes_nothing_with_it_that_was_acknowl
     for operation in [Operation::Write, Operation::Sync] {
         for nth in 1.. {
             let drive = Drive::new(9);
-            let mut open = Place::Drive(&drive).open(true).unwrap();
+            let mut open = Place::Drive(&drive).open().unwrap();
             drive.fail_nth(operation, nth);
-            let (told, error) = open.run(&script.calls);
+            let (told, error) = run(&mut open, &script.calls);
             // The process ends; its cache lives on, until it forgets what it takes for clean.
             drive.kill();
             drop(open);
             let Some(error) = error else { break };
             assert!(matches!(error, StorageError::Sqlite { .. } | StorageError::Io { .. }), "{error}");
             failures += 1;
-            let killed = Killed { script: &script, drive, is_witnessed: true, told };
+            let killed = Killed { script: &script, drive, told };
             killed.recover(&killed.drive.fork(), &format!("{operation:?} {nth}"));
             let evicted = killed.drive.fork();
             evicted.evict();
@@ -314,15 +313,15 @@ fn a_failed_write_or_sync_is_an_error_and_takes_nothing_with_it_that_was_acknowl
 fn a_full_disk_is_an_error_and_takes_nothing_with_it() {
     let script = Script::draw(10, 40, 4);
     let drive = Drive::new(10);
-    let mut open = Place::Drive(&drive).open(true).unwrap();
+    let mut open = Place::Drive(&drive).open().unwrap();
     drive.limit(Some(200_000));
-    let (told, error) = open.run(&script.calls);
+    let (told, error) = run(&mut open, &script.calls);
     let error = error.expect("200 kB are not enough").to_string();
     assert!(error.contains("full"), "{error}");
     drive.kill();
     drop(open);
     drive.limit(None);
-    Killed { script: &script, drive: drive.fork(), is_witnessed: true, told }.recover(&drive, "full");
+    Killed { script: &script, drive: drive.fork(), told }.recover(&drive, "full");
 }
 
 #[test]
@@ -333,19 +332,25 @@ fn a_log_cut_short_or_wiped_is_damage_and_an_old_copy_is_what_it_was() {
         let drive = base.fork();
         drive.shorten(file, len);
         drive.reopen();
-        Place::Drive(&drive).open(false).err()
+        let found = Place::Drive(&drive).open().unwrap().found;
+        (found.joins, found.hard.damage.is_some())
     };
-    for (file, len) in [("log.db-wal", 0), ("log.db-wal", 20_000), ("mark", 0), ("mark", 5)] {
-        assert!(matches!(cut(file, len), Some(StorageError::Damaged(_))), "{file} cut to {len}");
+    for (file, len, verdict) in [
+        ("log.db-wal", 0, (false, true)),
+        ("log.db-wal", 20_000, (false, true)),
+        ("mark", 0, (true, false)),
+        ("mark", 5, (true, false)),
+    ] {
+        assert_eq!(cut(file, len), verdict, "{file} cut to {len}: (a stranger, damaged)");
     }
-    let image = base.save();
+    let (image, old) = (base.save(), base.fork());
     base.wipe();
     assert!(base.save().is_empty());
     base.reopen();
-    assert!(matches!(Place::Drive(&base).open(false).err(), Some(StorageError::Damaged(_))));
-    base.kill();
-    base.restore(&image);
-    Killed { script: &script, drive: base.fork(), is_witnessed: true, told: script.calls.len() }.recover(&base, "old");
+    assert!(Place::Drive(&base).open().unwrap().found.joins, "it knows nothing of its past");
+    old.wipe();
+    old.restore(&image);
+    Killed { script: &script, drive: old.fork(), told: script.calls.len() }.recover(&old, "old");
 }
 
 #[test]
@@ -356,14 +361,24 @@ fn a_node_of_a_cluster_starts_from_what_its_drive_holds() {
     cluster.crash(node);
     cluster.start(node).unwrap();
     cluster.run_for(100_000).unwrap();
+    // In the log, and not in the tables yet.
+    let leader = cluster.leader().unwrap();
+    let jobs = vec![NewJob { handler: "echo".into(), ..NewJob::default() }];
+    cluster.request(leader, Op::Submit { jobs }).unwrap();
+    cluster.run_for(20_000).unwrap();
     cluster.crash(node);
     let drive = cluster.drive(node).unwrap();
     let whole = drive.save();
     assert_eq!(whole.keys().next().map(String::as_str), Some("log.db"));
-    drive.shorten("mark", 0);
-    assert!(matches!(cluster.start(node), Err(Violation::Storage { .. })));
-    cluster.drive(node).unwrap().wipe();
-    assert!(matches!(cluster.start(node), Err(Violation::Storage { .. })));
-    cluster.drive(node).unwrap().restore(&whole);
+    drive.shorten("log.db", 4_096);
     cluster.start(node).unwrap();
+    assert!(cluster.replica(node).unwrap().raft().is_damaged());
+    cluster.run_for(2_000_000).unwrap();
+    assert!(!cluster.replica(node).unwrap().raft().is_damaged(), "its leader has refilled it");
+    cluster.crash(node);
+    cluster.drive(node).unwrap().wipe();
+    cluster.start(node).unwrap();
+    cluster.run_for(5_000_000).unwrap();
+    let raft = cluster.replica(node).unwrap().raft();
+    assert!(raft.membership().counts(node, raft.storage()), "the group has taken it in anew");
 }

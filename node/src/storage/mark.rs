@@ -12,13 +12,17 @@ use std::{
     path::Path,
 };
 
-use raftdeck_raft::{HardState, Index, NodeId, Term};
+use raftdeck_raft::{Damage, HardState, Index, NodeId, Term};
 
 use super::{StorageError, checksum::Chain};
 
-const MAGIC: [u8; 8] = *b"RDMARK\0\x01";
+const MAGIC: [u8; 8] = *b"RDMARK\0\x02";
 const SLOT_BYTES: usize = 4096;
-const BODY_BYTES: usize = 8 + 8 + 8 + 8 + 8 + 16 + 8 + 8;
+const BODY_BYTES: usize = 8 + 8 + 8 + 8 + 8 + 16 + 8 + 8 + 8 + 8;
+
+/// As version 0.1.0 wrote it: nothing about damage, with which no node went on.
+const MAGIC_1: [u8; 8] = *b"RDMARK\0\x01";
+const BODY_BYTES_1: usize = BODY_BYTES - 16;
 
 /// What the log must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +113,7 @@ impl Mark {
         let bytes = file.read().map_err(StorageError::io("mark"))?;
         let newest = [0, SLOT_BYTES]
             .iter()
-            .filter_map(|at| decode(bytes.get(*at..*at + BODY_BYTES + 4)?, group))
+            .filter_map(|at| decode(bytes.get(*at..)?, group))
             .max_by_key(|(counter, _)| *counter);
         let (counter, reading) = match newest {
             Some((counter, claims)) => (counter, Reading::Says(claims)),
@@ -136,7 +140,8 @@ fn encode(counter: u64, group: u64, claims: &Claims) -> Vec<u8> {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&chain.0);
-    for number in [hard.term.0, hard.voted_for.map_or(0, |n| n.0)] {
+    let Damage { until, term } = hard.damage.unwrap_or(Damage { until: Index(0), term: Term(0) });
+    for number in [hard.term.0, hard.voted_for.map_or(0, |n| n.0), until.0, term.0] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
@@ -144,15 +149,24 @@ fn encode(counter: u64, group: u64, claims: &Claims) -> Vec<u8> {
 }
 
 /// A slot's counter and claims; none if it is not a whole slot of this group.
-fn decode(bytes: &[u8], group: u64) -> Option<(u64, Claims)> {
-    let (body, sum) = bytes.split_at_checked(BODY_BYTES)?;
-    if !body.starts_with(&MAGIC) || crc32fast::hash(body).to_le_bytes() != sum {
+fn decode(slot: &[u8], group: u64) -> Option<(u64, Claims)> {
+    let length = if slot.starts_with(&MAGIC) {
+        BODY_BYTES
+    } else if slot.starts_with(&MAGIC_1) {
+        BODY_BYTES_1
+    } else {
+        return None;
+    };
+    let (body, sum) = slot.get(..length + 4)?.split_at(length);
+    if crc32fast::hash(body).to_le_bytes() != sum {
         return None;
     }
     let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
     let chain = Chain(body.get(40..56)?.try_into().ok()?);
     let vote = number(64)?;
-    let hard = HardState { term: Term(number(56)?), voted_for: (vote != 0).then_some(NodeId(vote)), damage: None };
+    let (until, damage_term) = (Index(number(72).unwrap_or_default()), Term(number(80).unwrap_or_default()));
+    let damage = (until > Index(0)).then_some(Damage { until, term: damage_term });
+    let hard = HardState { term: Term(number(56)?), voted_for: (vote != 0).then_some(NodeId(vote)), damage };
     let claims = Claims { last: Index(number(24)?), last_term: Term(number(32)?), chain, hard };
     (number(16)? == group).then_some((number(8)?, claims))
 }
@@ -162,7 +176,8 @@ mod tests {
     use super::*;
 
     fn claims(last: u64) -> Claims {
-        let hard = HardState { term: Term(7), voted_for: Some(NodeId(2)), damage: None };
+        let damage = Some(Damage { until: Index(12), term: Term(5) });
+        let hard = HardState { term: Term(7), voted_for: Some(NodeId(2)), damage };
         Claims { last: Index(last), last_term: Term(6), chain: Chain([9; 16]), hard }
     }
 
@@ -188,5 +203,21 @@ mod tests {
             fs::write(&path, &bytes).unwrap();
             assert_eq!(reading(), Reading::Unreadable, "bit {bit} of both");
         }
+    }
+
+    /// A slot as version 0.1.0 wrote it.
+    #[test]
+    fn an_old_slot_is_read() {
+        let mut bytes = MAGIC_1.to_vec();
+        for number in [1u64, 1, 3, 6] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&[9; 16]);
+        for number in [7u64, 2] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        let hard = HardState { damage: None, ..claims(3).hard };
+        assert_eq!(decode(&bytes, 1), Some((1, Claims { hard, ..claims(3) })));
     }
 }

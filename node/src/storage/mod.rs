@@ -1,11 +1,24 @@
 //! A node's disk: two SQLite files and a mark.
 //!
 //! ```text
-//! DATA/log.db     the log, term and vote      synchronous=FULL: what was acknowledged is here
-//! DATA/mark       what log.db must hold       two slots, written after log.db and before any acknowledgement
-//! DATA/state.db   jobs, queues, keys          synchronous=NORMAL: written behind, rebuilt from the log
-//! DATA.id         names this directory        so that an emptied or exchanged one is not taken for a new one
+//! DATA/log.db        the log, term and vote      what was acknowledged is here
+//! DATA/mark          what log.db must hold       two slots, written after log.db and before any acknowledgement
+//! DATA/state.db      jobs, queues, keys          written behind; with the log after it, it is the whole state
+//! DATA/snapshot.db   a copy of state.db          made for followers that lag; gone at the next start
+//! DATA/incoming.db   such a copy, coming in      with `incoming`, which says of what
+//! DATA/*.damaged     what had to be replaced     the newest of each, for whoever wants to look
+//! DATA.id            names this directory        so that an emptied or exchanged one is not taken for a new one
 //! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `opening` | what a node makes of what it finds: whole, damaged, or a stranger |
+//! | `log_store`, `log_read` | the log: written, and read as far as it can be trusted |
+//! | `mark` | what the log must hold |
+//! | `state_store` | the tables |
+//! | `snapshot` | copies of the tables, out and in |
+//! | `checksum` | sums of rows, and the chain of the log |
+//! | `directory` | what is needed of a drive, and the real one |
 //!
 //! Facts that force this shape (each measured on the bundled SQLite): one flipped bit in a write-ahead log makes SQLite
 //! drop acknowledged commits without an error; a flipped bit in a blob passes its integrity check; after a failed fsync
@@ -13,31 +26,29 @@
 //! must reach, and any error of a write or fsync ends the process: a page that a failed fsync marked clean is gone, and
 //! trying again would only hide it (Rebello et al., ATC 2020).
 //!
-//! Each file has one connection and one thread ([`tokio_rusqlite`]), called once for each batch. The functions here are
-//! plain: they take a `&mut Connection` and block. The simulator calls the very same ones inline.
+//! Each database has one connection and one thread ([`tokio_rusqlite`]), called once for each batch. The functions here
+//! are plain: they take a `&mut Connection` or [`Files`], and block. The simulator calls the very same ones inline.
 //!
-//! Beside the directory lies its witness, `DATA.id`: it names the directory that was once filled here, so that an emptied
-//! or replaced one is not taken for a new one. A node that forgot its votes and its log would vote again, and one such
-//! node of three is enough to lose what was acknowledged.
-//!
-//! CAVEATS. A node that finds its directory damaged refuses to start and says why; it is not refilled by its peers. An
-//! old copy of a whole directory, put in its place, is not noticed by the node alone.
+//! CAVEATS. An old copy of a whole directory, put in its place, is not noticed by the node alone. Finished jobs are
+//! checked when they are read and when a snapshot is made, not at the start.
 
 mod checksum;
+mod directory;
+mod log_read;
 mod log_store;
 mod mark;
+mod opening;
+pub mod snapshot;
 mod state_store;
 
-use std::{
-    fmt, fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io};
 
+pub use directory::{Directory, Files, LOG, MARK, STATE};
 pub use log_store::{Found, LogStore};
 pub use mark::{FileMark, MarkFile};
+pub use opening::{Opened, open};
 use raftdeck_raft::NodeId;
-pub use state_store::{JobFilter, StateStore, load as load_state};
+pub use state_store::{JobFilter, StateStore};
 use thiserror::Error;
 use tokio_rusqlite::rusqlite::{self, Connection};
 
@@ -81,8 +92,8 @@ pub enum StorageError {
     /// What is here is not what was written.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// The log does not hold what was acknowledged: this node must not vote with it.
-    #[error("the log lost entries that were acknowledged: {0}")]
+    /// The files are not those that belong together.
+    #[error("the files do not belong together: {0}")]
     LogLost(String),
     /// The directory is another node's.
     #[error("this data directory belongs to {found}, not to {wanted}")]
@@ -91,6 +102,16 @@ pub enum StorageError {
         found: Identity,
         /// Who asked.
         wanted: Identity,
+    },
+    /// A newer program wrote it.
+    #[error("{file} has format {found}, this program reads formats up to {newest}")]
+    Format {
+        /// Which file.
+        file: &'static str,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        newest: i64,
     },
     /// Another process has the files open.
     #[error("{0} is in use by another process")]
@@ -111,110 +132,18 @@ impl StorageError {
     fn io(file: &'static str) -> impl Fn(io::Error) -> StorageError {
         move |source| StorageError::Io { file, source }
     }
-}
 
-/// The files of a data directory.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    path: PathBuf,
-    witness: PathBuf,
-}
-
-impl Directory {
-    /// Makes the directory if it is not there.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn open(path: &Path) -> Result<Directory, StorageError> {
-        let error = StorageError::io("data directory");
-        fs::create_dir_all(path).map_err(&error)?;
-        let path = path.canonicalize().map_err(&error)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".id");
-        Ok(Directory { witness: path.with_file_name(name), path })
-    }
-
-    /// Whether a log may be started here: there was never one.
-    ///
-    /// # Errors
-    /// There was one, and it is gone.
-    pub fn is_new(&self) -> Result<bool, StorageError> {
-        match (self.log().exists(), self.witness.exists()) {
-            (true, witnessed) => Ok(!witnessed),
-            (false, false) if self.state().exists() => {
-                Err(StorageError::LogLost("log.db is gone, state.db is not".into()))
-            }
-            (false, false) => Ok(true),
-            (false, true) => {
-                let witness = self.witness.display();
-                Err(StorageError::LogLost(format!("the directory was emptied, {witness} says that there was a log")))
-            }
+    /// Whether what is here is not what was written; else the directory is not this node's, or the machine fails.
+    fn is_damage(&self) -> bool {
+        match self {
+            StorageError::Damaged(_) => true,
+            StorageError::Sqlite { source, .. } => directory::says_damage(source),
+            StorageError::Io { .. }
+            | StorageError::LogLost(_)
+            | StorageError::OtherNode { .. }
+            | StorageError::Format { .. }
+            | StorageError::InUse(_) => false,
         }
-    }
-
-    /// Makes sure that this is the directory that was always here, and leaves a witness of it.
-    ///
-    /// # Errors
-    /// It is another.
-    pub fn witness(&self, storage_id: &str) -> Result<(), StorageError> {
-        let error = StorageError::io("the directory's witness");
-        match fs::read_to_string(&self.witness) {
-            Ok(known) if known.trim() == storage_id => Ok(()),
-            Ok(known) => Err(StorageError::LogLost(format!(
-                "this is directory {storage_id}, {} says that {} was here",
-                self.witness.display(),
-                known.trim()
-            ))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let mut file = fs::File::create(&self.witness).map_err(&error)?;
-                io::Write::write_all(&mut file, format!("{storage_id}\n").as_bytes()).map_err(&error)?;
-                file.sync_all().map_err(&error)
-            }
-            Err(e) => Err(error(e)),
-        }
-    }
-
-    /// Which files these are, to see later whether they still are.
-    ///
-    /// # Errors
-    /// One is not there.
-    pub fn inodes(&self) -> io::Result<[(u64, u64); 3]> {
-        let inode = |path: PathBuf| fs::metadata(path).map(|m| (m.dev(), m.ino()));
-        Ok([inode(self.log())?, inode(self.mark())?, inode(self.state())?])
-    }
-
-    /// The log's file.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.path.join("log.db")
-    }
-
-    /// The mark's file.
-    #[must_use]
-    pub fn mark(&self) -> PathBuf {
-        self.path.join("mark")
-    }
-
-    /// The state tables' file.
-    #[must_use]
-    pub fn state(&self) -> PathBuf {
-        self.path.join("state.db")
-    }
-
-    /// Removes the state tables: they will be rebuilt from the log.
-    ///
-    /// # Errors
-    /// They cannot be removed.
-    pub fn forget_state(&self) -> Result<(), StorageError> {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let path = self.path.join(format!("state.db{suffix}"));
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(StorageError::io("state.db")(e)),
-            }
-        }
-        Ok(())
     }
 }
 

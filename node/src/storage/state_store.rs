@@ -6,13 +6,18 @@
 //!
 //! Records are blobs with a checksum; beside them are only the columns that a list is filtered by. Finished jobs live
 //! here alone.
+//!
+//! The tables also know where a log that leads on from them begins: the term of the entry that they are as of, and the
+//! membership there. So they are a snapshot at every moment, and can stand for a log that was lost. The log is cut below
+//! what is in them, so a write is on disk when it returns.
 
 use std::sync::Arc;
 
 use raftdeck_jobs::{
     Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, QueueCounts, Recent, Restored, SessionEntry, SessionId,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use raftdeck_raft::{Index, LogStart, Membership, Term};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_rusqlite::{
     params,
     rusqlite::{self, Connection, OptionalExtension as _, Row, types::Value},
@@ -35,6 +40,7 @@ const SCHEMA: &str = "
     create table if not exists keys (name text primary key, record blob not null) strict, without rowid;
     create table if not exists sessions (id integer primary key, record blob not null) strict;
     create table if not exists recent (finish_seq integer primary key, record blob not null) strict;
+    create table if not exists position (one integer primary key check (one = 1), record blob not null) strict;
 ";
 
 /// The first final state: those below are live.
@@ -82,30 +88,66 @@ pub struct StateStore {
     storage_id: Arc<str>,
 }
 
-/// Opens the tables and the machine they hold; a new machine if they are new.
+/// Where the tables stand in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// A log that leads on from them begins so.
+    pub(super) start: LogStart,
+    /// They came as a snapshot, and the log may not know it yet.
+    pub(super) installed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PositionRecord {
+    index: u64,
+    term: u64,
+    membership: Membership,
+    installed: bool,
+}
+
+/// What the tables hold.
+#[derive(Debug)]
+pub(super) struct TablesRead {
+    /// Beside which log they were written; none if they never were.
+    pub(super) owner: Option<String>,
+    /// None in tables that were never written, or by version 0.1.0.
+    pub(super) position: Option<Position>,
+    pub(super) machine: Machine,
+}
+
+/// Reads the tables and the machine they hold; a new machine if they are new.
 ///
 /// # Errors
-/// `Damaged` when what is here is not what was written: the caller may remove the file and build it anew from the log.
-/// `LogLost` when the tables know more than the log, which ends at `log_end`: they are written only after the log is on
-/// disk, so they are the witness that it once held more. They must be left as they are.
-pub fn load(conn: &mut Connection, storage_id: &str, log_end: u64) -> Result<(StateStore, Machine), StorageError> {
+/// `Damaged` when what is here is not what was written.
+pub(super) fn read(conn: &mut Connection) -> Result<TablesRead, StorageError> {
+    prepare(conn, FILE, "FULL")?;
+    conn.execute_batch(SCHEMA).map_err(StorageError::sqlite(FILE))?;
+    read_prepared(conn)
+}
+
+/// As [`read`], in a file that is left as it is.
+pub(super) fn read_prepared(conn: &Connection) -> Result<TablesRead, StorageError> {
     let error = StorageError::sqlite(FILE);
-    prepare(conn, FILE, "NORMAL")?;
-    conn.execute_batch(SCHEMA).map_err(&error)?;
-    let store = StateStore { storage_id: storage_id.into() };
     let meta: Option<(String, i64, Vec<u8>)> = conn
         .query_row("select storage_id, applied, record from meta", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
         .optional()
         .map_err(&error)?;
-    let Some((owner, applied, meta)) = meta else { return Ok((store, Machine::new())) };
-    if owner != storage_id {
-        return Err(StorageError::LogLost(format!("{FILE} was written beside another log")));
-    }
-    if applied.cast_unsigned() > log_end {
-        return Err(StorageError::LogLost(format!("{FILE} is as of {applied}, the log ends at {log_end}")));
+    let Some((owner, applied, meta)) = meta else {
+        return Ok(TablesRead { owner: None, position: None, machine: Machine::new() });
+    };
+    let applied = applied.cast_unsigned();
+    let position =
+        read_with(conn, "select record from position", Vec::new(), |r| unpack::<PositionRecord>(&blob(r, 0)?))?;
+    let position = position.into_iter().next().map(|PositionRecord { index, term, membership, installed }| Position {
+        start: LogStart { index: Index(index), term: Term(term), membership },
+        installed,
+    });
+    if let Some(position) = position.as_ref().filter(|p| p.start.index != Index(applied)) {
+        let index = position.start.index;
+        return Err(StorageError::Damaged(format!("{FILE}: it is as of {applied} and as of {index}")));
     }
     let restored = Restored {
-        applied: applied.cast_unsigned(),
+        applied,
         meta: unpack::<Meta>(&meta)?,
         jobs: read_all(conn, &format!("select record, crc from jobs where state < {FIRST_FINAL}"), read_job)?,
         queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
@@ -114,18 +156,59 @@ pub fn load(conn: &mut Connection, storage_id: &str, log_end: u64) -> Result<(St
         recent: read_all(conn, "select record from recent", |r| unpack::<Recent>(&blob(r, 0)?))?,
     };
     let machine = Machine::restore(restored).map_err(|e| StorageError::Damaged(format!("{FILE}: {e}")))?;
-    Ok((store, machine))
+    Ok(TablesRead { owner: Some(owner), position, machine })
+}
+
+/// Makes sure that every job's record is what was written, of the finished ones too, and that the pages are in order.
+pub(super) fn check_records(conn: &Connection) -> Result<(), StorageError> {
+    let error = StorageError::sqlite(FILE);
+    let check: String = conn.query_row("pragma quick_check(1)", [], |r| r.get(0)).map_err(&error)?;
+    if check != "ok" {
+        return Err(StorageError::Damaged(format!("{FILE}: {check}")));
+    }
+    let mut statement = conn.prepare("select record, crc from jobs").map_err(&error)?;
+    let mut rows = statement.query([]).map_err(&error)?;
+    while let Some(row) = rows.next().map_err(&error)? {
+        read_job(row)?;
+    }
+    Ok(())
+}
+
+/// Makes the tables of a snapshot those of a directory: as a snapshot that its log may not know yet.
+pub(super) fn adopt(conn: &Connection, storage_id: &str, start: &LogStart) -> Result<(), StorageError> {
+    let error = StorageError::sqlite(FILE);
+    conn.execute_batch(SCHEMA).map_err(&error)?;
+    conn.execute("update meta set storage_id = ?", [storage_id]).map_err(&error)?;
+    write_position(conn, start, true).map_err(&error)
+}
+
+fn write_position(conn: &Connection, start: &LogStart, installed: bool) -> rusqlite::Result<()> {
+    let LogStart { index, term, membership } = start.clone();
+    let record = pack(&PositionRecord { index: index.0, term: term.0, membership, installed });
+    conn.prepare_cached("insert or replace into position values (1, ?)")?.execute([record]).map(|_| ())
 }
 
 impl StateStore {
-    /// Writes all changes as one transaction.
+    /// The tables of this directory.
+    pub(super) fn new(storage_id: &str) -> StateStore {
+        StateStore { storage_id: storage_id.into() }
+    }
+
+    /// Whose they are.
+    pub(super) fn storage_id(&self) -> &str {
+        &self.storage_id
+    }
+
+    /// Writes all changes as one transaction, and where a log that leads on from them begins. Durable when it returns.
     ///
     /// # Errors
     /// Of the disk: the process must end.
-    pub fn write(&self, conn: &mut Connection, changes: &Changes) -> Result<(), StorageError> {
+    pub fn write(&self, conn: &mut Connection, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
+        assert_eq!(start.index, Index(changes.applied), "tables as of another place than their log");
         let error = StorageError::sqlite(FILE);
         let tx = conn.transaction().map_err(&error)?;
         self.write_rows(&tx, changes).map_err(&error)?;
+        write_position(&tx, start, false).map_err(&error)?;
         tx.commit().map_err(&error)
     }
 

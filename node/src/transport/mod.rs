@@ -3,6 +3,9 @@
 //! Raft needs no more of a transport than this: messages may be lost, late or doubled, but those that come over one
 //! stream come in order. So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
 //! the link down or cut, is dropped, and the core is told that what was in flight is lost.
+//!
+//! Chunks of snapshots go over a connection of their own, made when there is one to send: a heartbeat behind a megabyte
+//! would be late, and a follower that hears no heartbeat asks for votes.
 
 mod codec;
 pub mod member;
@@ -16,7 +19,7 @@ use std::{
 };
 
 pub use codec::{decode, encode, entry_to_wire};
-use raftdeck_raft::{Envelope, GroupId, NodeId};
+use raftdeck_raft::{Body, Envelope, GroupId, NodeId};
 use raftdeck_shared::{
     cluster::ClusterFile,
     wire::{self, LinkState, ObservationKind},
@@ -35,6 +38,9 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Messages that wait for one peer.
 const QUEUE_MAX: usize = 4096;
+
+/// Chunks of a snapshot that wait for one peer, which asks for one at a time.
+const CHUNKS_MAX: usize = 2;
 
 /// Who this node is to its peers.
 #[derive(Clone, Debug)]
@@ -102,30 +108,41 @@ impl Links {
     }
 }
 
+/// The ways to one peer.
+#[derive(Debug)]
+struct Lanes {
+    messages: mpsc::Sender<wire::RaftMessage>,
+    chunks: mpsc::Sender<wire::RaftMessage>,
+}
+
 /// Sends messages to peers.
 #[derive(Debug)]
 pub struct Outbox {
     group: GroupId,
-    queues: BTreeMap<NodeId, mpsc::Sender<wire::RaftMessage>>,
+    peers: BTreeMap<NodeId, Lanes>,
 }
 
 impl Outbox {
-    /// Starts a sender for every peer.
+    /// Starts the senders for every peer.
     #[must_use]
     pub fn start(group: GroupId, me: &Me, cluster: &ClusterFile, links: &Arc<Links>, handle: &Handle) -> Outbox {
-        let mut queues = BTreeMap::new();
+        let mut peers = BTreeMap::new();
         for peer in cluster.nodes.iter().filter(|n| n.id != me.node) {
-            let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+            let (messages, waiting) = mpsc::channel(QUEUE_MAX);
             tokio::spawn(sender::run(me.clone(), peer.clone(), Arc::clone(links), handle.clone(), waiting));
-            queues.insert(peer.id, queue);
+            let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
+            tokio::spawn(sender::run_chunks(me.clone(), peer.clone(), Arc::clone(links), waiting));
+            peers.insert(peer.id, Lanes { messages, chunks });
         }
-        Outbox { group, queues }
+        Outbox { group, peers }
     }
 
     /// Hands messages to the senders. Never waits: what a full queue does not take is dropped.
     pub fn send(&self, messages: Vec<Envelope>) {
         for message in messages {
-            if let Some(queue) = self.queues.get(&message.to) {
+            if let Some(lanes) = self.peers.get(&message.to) {
+                let is_chunk = matches!(message.body, Body::SnapshotChunk(_));
+                let queue = if is_chunk { &lanes.chunks } else { &lanes.messages };
                 // A full queue is a peer that does not read: to Raft, a lost message like any other.
                 let _ = queue.try_send(encode(self.group, message));
             }

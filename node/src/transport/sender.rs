@@ -59,6 +59,26 @@ pub(super) async fn run(me: Me, peer: NodeEntry, links: Arc<Links>, handle: Hand
     }
 }
 
+/// As [`run`], for chunks of snapshots: connects when the first one waits. That one is lost says nothing about the link,
+/// and the peer asks for it again.
+pub(super) async fn run_chunks(me: Me, peer: NodeEntry, links: Arc<Links>, mut waiting: Messages) {
+    let mut first = waiting.recv().await;
+    while let Some(chunk) = first.take() {
+        let why = match connect(&me, &peer).await {
+            Ok((frames, answers)) => match send(&peer, &links, chunk, &mut waiting, &frames).await {
+                Ok(()) => pump(&peer, &links, &mut waiting, frames, answers).await,
+                Err(why) => why,
+            },
+            Err(why) => why,
+        };
+        debug!("no way for snapshots to {}: {why}", peer.name);
+        if !discard_for(&mut waiting, RETRY_MAX).await {
+            return;
+        }
+        first = waiting.recv().await;
+    }
+}
+
 type Open = (mpsc::Sender<wire::PeerFrame>, Streaming<wire::HelloReply>);
 
 /// Opens the stream and makes sure who is at its other end.
@@ -96,20 +116,31 @@ async fn pump(
         tokio::select! {
             first = waiting.recv() => {
                 let Some(first) = first else { return "this node stops".into() };
-                let messages = gather(first, waiting);
-                if links.faults.is_cut(peer.id) {
-                    continue;
-                }
-                let now = links.observer.now();
-                let batch = wire::MessageBatch { messages, at_ms: now.at_ms, logical: now.logical };
                 tokio::select! {
-                    sent = frames.send(frame(Frame::Batch(batch))) => if sent.is_err() { return "the stream ended".into() },
+                    sent = send(peer, links, first, waiting, &frames) => if let Err(why) = sent { return why },
                     end = answers.message() => return ending(&end),
                 }
             }
             end = answers.message() => return ending(&end),
         }
     }
+}
+
+/// Sends a message and what waits behind it as one frame; nothing over a link that is cut.
+async fn send(
+    peer: &NodeEntry,
+    links: &Links,
+    first: wire::RaftMessage,
+    waiting: &mut Messages,
+    frames: &mpsc::Sender<wire::PeerFrame>,
+) -> Result<(), String> {
+    let messages = gather(first, waiting);
+    if links.faults.is_cut(peer.id) {
+        return Ok(());
+    }
+    let now = links.observer.now();
+    let batch = wire::MessageBatch { messages, at_ms: now.at_ms, logical: now.logical };
+    frames.send(frame(Frame::Batch(batch))).await.map_err(|_| "the stream ended".into())
 }
 
 /// The first message and what waits behind it, as far as it fits a frame.
@@ -127,6 +158,7 @@ fn gather(first: wire::RaftMessage, waiting: &mut Messages) -> Vec<wire::RaftMes
 fn payload_bytes(message: &wire::RaftMessage) -> usize {
     match &message.body {
         Some(wire::raft_message::Body::AppendRequest(r)) => r.entries.iter().map(|e| e.payload.len()).sum(),
+        Some(wire::raft_message::Body::SnapshotChunk(r)) => r.data.len(),
         Some(_) | None => 0,
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use futures_util::future::join_all;
 use raftdeck_shared::{
-    cluster::{ClusterFile, ExecutorSettings, NodeEntry, Timing},
+    cluster::{ClusterFile, ExecutorSettings, LogSettings, NodeEntry, Timing},
     ids::NodeId,
 };
 use serde::Serialize;
@@ -128,6 +128,7 @@ pub fn new_file(pairs: Vec<Pair>) -> ClusterFile {
         enable_faults: false,
         allow_remote: false,
         timing: Timing::default(),
+        log: LogSettings::default(),
         executor: ExecutorSettings::default(),
         nodes: pairs.into_iter().zip(1..).map(node).collect(),
         handlers: BTreeMap::new(),

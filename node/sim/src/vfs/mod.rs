@@ -27,6 +27,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `file` | one file: what a reader sees, and what a crash leaves of it |
+//! | `files` | what the node's storage does with files beside SQLite |
 //! | `glue` | SQLite's calls, as calls on a drive |
 //! | `wal` | salts of a write-ahead log, drawn from the drive's seed |
 //!
@@ -36,6 +37,7 @@
 //! changes there is a counter for its trace output.
 
 mod file;
+mod files;
 mod glue;
 mod wal;
 
@@ -92,13 +94,15 @@ struct Shared {
     failing: BTreeMap<Operation, u64>,
     bytes_max: Option<usize>,
     seed: u64,
+    /// Beside the directory: which one was once filled here.
+    witness: Option<String>,
 }
 
 impl Drive {
     /// An empty one.
     #[must_use]
     pub fn new(seed: u64) -> Drive {
-        Drive::with(Shared {
+        Drive::plugged_in(Shared {
             files: BTreeMap::new(),
             unnamed: BTreeSet::new(),
             deleted: BTreeMap::new(),
@@ -109,10 +113,11 @@ impl Drive {
             failing: BTreeMap::new(),
             bytes_max: None,
             seed,
+            witness: None,
         })
     }
 
-    fn with(shared: Shared) -> Drive {
+    fn plugged_in(shared: Shared) -> Drive {
         let shared = Arc::new(Mutex::new(shared));
         Drive { number: glue::plug_in(&shared), shared }
     }
@@ -120,7 +125,7 @@ impl Drive {
     /// Another drive that is now as this one is, unsynced writes included. Its connections are its own.
     #[must_use]
     pub fn fork(&self) -> Drive {
-        Drive::with(self.shared().clone())
+        Drive::plugged_in(self.shared().clone())
     }
 
     /// SQLite, with a file of this drive as its database.
@@ -215,6 +220,12 @@ impl Drive {
     /// Every file is gone.
     pub fn wipe(&self) {
         self.restore(&Image::new());
+    }
+
+    /// Every file is gone, and the witness beside them: as if there had never been any.
+    pub fn lose(&self) {
+        self.wipe();
+        self.shared().witness = None;
     }
 
     /// All files as a reader sees them.

@@ -3,17 +3,16 @@
 use std::{collections::BTreeMap, path::Path};
 
 use raftdeck_jobs::{Changes, Command, Machine, NewJob, Op};
-use raftdeck_node::storage::{FileMark, Found, Identity, LogStore, MarkFile, StateStore, StorageError, load_state};
-use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, NodeId, Term, Write, WriteSeq};
+use raftdeck_node::storage::{self, Directory, Identity, Opened, StorageError};
+use raftdeck_raft::{Entry, EntryKind, GroupId, HardState, Index, LogStart, Membership, NodeId, Term, Write, WriteSeq};
 use raftdeck_sim::vfs::Drive;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio_rusqlite::rusqlite::Connection;
 
 /// One call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Append(Vec<Write>),
-    Remember(Box<Changes>),
+    Remember(Box<Changes>, LogStart),
 }
 
 /// See the module.
@@ -45,7 +44,10 @@ impl Script {
                 let changes = machine.take_changes();
                 machine.remembered(&changes);
                 hashes.insert(machine.applied(), machine.state_hash());
-                script.push(Call::Remember(Box::new(changes)));
+                let index = Index(machine.applied());
+                let term = log[usize::try_from(index.prev().0).unwrap()].term;
+                let start = LogStart { index, term, membership: Membership::of([NodeId(1)]) };
+                script.push(Call::Remember(Box::new(changes), start));
             } else {
                 let mut writes = Vec::new();
                 for _ in 0..rng.random_range(1..3) {
@@ -94,54 +96,27 @@ pub(crate) enum Place<'a> {
     Dir(&'a Path),
 }
 
-/// A node's storage, open.
-pub(crate) struct Open {
-    log_conn: Connection,
-    state_conn: Connection,
-    log: LogStore,
-    state: StateStore,
-    pub(crate) found: Found,
-    pub(crate) machine: Machine,
-}
-
 impl Place<'_> {
     /// As a node starts.
-    pub(crate) fn open(self, may_be_new: bool) -> Result<Open, StorageError> {
-        let mut log_conn = self.connect("log.db")?;
-        let mark: Box<dyn MarkFile> = match self {
-            Place::Drive(drive) => {
-                Box::new(drive.mark("mark").map_err(|source| StorageError::Io { file: "mark", source })?)
-            }
-            Place::Dir(path) => Box::new(FileMark::open(&path.join("mark"))?),
-        };
+    pub(crate) fn open(self) -> Result<Opened, StorageError> {
         let identity = Identity { cluster_id: "test".into(), node: NodeId(1) };
-        let (log, found) = LogStore::open(&mut log_conn, mark, GroupId::FIRST, &identity, may_be_new)?;
-        let mut state_conn = self.connect("state.db")?;
-        let (state, machine) = load_state(&mut state_conn, &found.storage_id, found.entries.len() as u64)?;
-        Ok(Open { log_conn, state_conn, log, state, found, machine })
-    }
-
-    fn connect(self, file: &'static str) -> Result<Connection, StorageError> {
-        let opened = match self {
-            Place::Drive(drive) => drive.connect(file),
-            Place::Dir(path) => Connection::open(path.join(file)),
-        };
-        opened.map_err(|source| StorageError::Sqlite { file, source })
+        match self {
+            Place::Drive(drive) => storage::open(drive, GroupId::FIRST, &identity),
+            Place::Dir(path) => storage::open(&Directory::open(path)?, GroupId::FIRST, &identity),
+        }
     }
 }
 
-impl Open {
-    /// Makes calls until one fails: how many returned, and the error.
-    pub(crate) fn run(&mut self, calls: &[Call]) -> (usize, Option<StorageError>) {
-        for (told, call) in calls.iter().enumerate() {
-            let done = match call {
-                Call::Append(writes) => self.log.append(&mut self.log_conn, writes).map(|_| ()),
-                Call::Remember(changes) => self.state.write(&mut self.state_conn, changes),
-            };
-            if let Err(error) = done {
-                return (told, Some(error));
-            }
+/// Makes calls until one fails: how many returned, and the error.
+pub(crate) fn run(opened: &mut Opened, calls: &[Call]) -> (usize, Option<StorageError>) {
+    for (told, call) in calls.iter().enumerate() {
+        let done = match call {
+            Call::Append(writes) => opened.log_store.append(&mut opened.log, writes).map(|_| ()),
+            Call::Remember(changes, start) => opened.state_store.write(&mut opened.state, changes, start),
+        };
+        if let Err(error) = done {
+            return (told, Some(error));
         }
-        (calls.len(), None)
     }
+    (calls.len(), None)
 }
