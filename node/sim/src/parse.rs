@@ -61,6 +61,10 @@ pub(crate) fn command(words: &[&str]) -> Result<Command, String> {
         ["resume", name] => Command::Do(Act::Resume, node(name)?),
         ["hold", name] => Command::Do(Act::Hold, node(name)?),
         ["release", name] => Command::Do(Act::Release, node(name)?),
+        ["fail", name] => Command::Do(Act::Fail, node(name)?),
+        ["tear", name] => Command::Do(Act::Tear, node(name)?),
+        ["wipe", name] => Command::Do(Act::Wipe, node(name)?),
+        ["lose", name] => Command::Do(Act::Lose, node(name)?),
         ["join", name] => Command::Do(Act::Join, node(name)?),
         ["clock", name, "rate", rate] => match rate.strip_suffix('%').and_then(|n| n.parse().ok()) {
             Some(rate @ 10..=1000) => Command::Clock(node(name)?, Clockwork::Rate(rate)),

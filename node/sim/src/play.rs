@@ -12,6 +12,7 @@ use crate::{
     cluster::{Cluster, Happening, Options, Steer},
     expect::{self, Answer},
     scenario::{Act, Clockwork, Command, Expect, ParseError, Request, Scenario, Sky, View},
+    vfs::{Drive, Operation},
     violation::Violation,
     words,
 };
@@ -257,8 +258,23 @@ impl Stage {
             Act::Hold => self.cluster.hold_disk(node),
             Act::Release => self.cluster.release_disk(node),
             Act::Join => self.cluster.join(node)?,
+            Act::Fail => self.drive(node).fail_nth(Operation::Sync, 1),
+            Act::Tear => self.damaged(node).shorten("log.db-wal", 0),
+            Act::Wipe => self.damaged(node).wipe(),
+            Act::Lose => self.damaged(node).lose(),
         }
         Ok(())
+    }
+
+    fn drive(&self, node: NodeId) -> &Drive {
+        self.cluster.drive(node).expect("a command names nodes that there are")
+    }
+
+    /// The drive of a node that is down by now and will find it damaged.
+    fn damaged(&mut self, node: NodeId) -> &Drive {
+        self.cluster.crash(node);
+        self.cluster.note_hurt(node);
+        self.drive(node)
     }
 
     fn weather(&mut self, sky: Sky) {

@@ -121,6 +121,14 @@ pub enum Act {
     Release,
     /// It starts for the first time, and belongs to nobody.
     Join,
+    /// The next sync of its disk fails.
+    Fail,
+    /// It is gone, and its log has lost what was not folded into its database.
+    Tear,
+    /// It is gone, and its directory is empty; that there was one is still known.
+    Wipe,
+    /// It is gone, and its disk is a new one.
+    Lose,
 }
 
 /// One thing about the weather.

@@ -126,10 +126,10 @@ pub(crate) fn members(node: NodeId, replica: Option<&Replica>) -> String {
 pub(crate) fn followers(node: NodeId, replica: Option<&Replica>) -> Vec<String> {
     let Some(replica) = replica else { return vec![format!("{node} down")] };
     let follower = |(peer, view): (NodeId, raftdeck_raft::PeerView)| {
-        let how = match view.sending {
-            Sending::Probing => "probing",
-            Sending::Replicating => "replicating",
-            Sending::Snapshot => "snapshot",
+        let how = match (view.sending, view.snapshot_offset) {
+            (Sending::Probing, _) => "probing".to_owned(),
+            (Sending::Replicating, _) => "replicating".to_owned(),
+            (Sending::Snapshot, offset) => format!("snapshot, {} bytes stored", offset.unwrap_or(0)),
         };
         let (matched, next, in_flight) = (view.matched, view.next, view.in_flight);
         format!("{node} -> {peer} {how}, has {matched}, next {next}, in flight {in_flight}")
