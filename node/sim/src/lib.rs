@@ -12,7 +12,7 @@
 //! | `disk` | a node's disk: what a crash leaves of a write that was under way |
 //! | `vfs` | the drive under SQLite: syncs, torn writes, rotten bits |
 //! | `checks`, `violation` | what must hold after every event |
-//! | `scenario`, `parse` | the scenario language: one command a line (for its users: `SCENARIOS.md`) |
+//! | `scenario`, `parse` | the scenario language: one command a line; for those who write it, `SCENARIOS.md` |
 //! | `play`, `expect` | runs it, tells what happened, and compares that with what it expects |
 //! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
 //! | `swarm` | runs seeds: faults, then a healed majority, then rest |
