@@ -1,12 +1,12 @@
 //! What a replica does for its operator and its readers: linearizable reads, transfers of leadership, changes of the
-//! membership. Each ends with an answer.
+//! membership. Each ends with an answer; a change is done when its joint state is left, and who was removed may be shut off.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raftdeck_raft::{
-    ChangeError, Entry, Index, Learner, Membership, NodeId, ReadError, ReadToken, RoleKind, Term, TransferError,
-    TransferOutcome,
+    ChangeError, Entry, EntryKind, Index, Learner, Membership, NodeId, ReadError, ReadToken, RoleKind, Term,
+    TransferError, TransferOutcome,
 };
 
 use crate::replica::{Effects, Refused, Replica, Ticket, Waiting};
@@ -41,11 +41,14 @@ pub(crate) struct Steering {
     transfer: Option<Ticket>,
     /// By the entry of the change.
     changes: BTreeMap<(Index, Term), Waiting>,
+    /// Their joint membership is applied: they wait for its end. Before, who leaves is still needed for a majority.
+    leaving: Vec<Waiting>,
 }
 
 impl Steering {
     pub(crate) fn unanswered(&self) -> usize {
-        self.reads.len() + self.confirmed.len() + self.changes.len() + usize::from(self.transfer.is_some())
+        let changes = self.changes.len() + self.leaving.len();
+        self.reads.len() + self.confirmed.len() + changes + usize::from(self.transfer.is_some())
     }
 }
 
@@ -153,8 +156,9 @@ impl Replica {
 
     /// Who does not lead any more may never apply what a caller waits for; see [`Replica::handle`] for commands.
     pub(crate) fn give_up_steering(&mut self, is_too_long: impl Fn(&Waiting) -> bool, effects: &mut Effects) {
-        let changes = self.steering.changes.extract_if(.., |_, waiting| is_too_long(waiting));
-        effects.steered.extend(changes.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        let begun = self.steering.changes.extract_if(.., |_, waiting| is_too_long(waiting)).map(|(_, waiting)| waiting);
+        let leaving = self.steering.leaving.extract_if(.., |waiting| is_too_long(waiting));
+        effects.steered.extend(begun.chain(leaving).map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
         while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(_, waiting)| is_too_long(waiting)) {
             effects.steered.push((waiting.ticket, Err(Refused::NoMajority)));
         }
@@ -162,16 +166,30 @@ impl Replica {
 
     /// A snapshot took the place of the entries up to here.
     pub(crate) fn skip_changes(&mut self, index: Index, effects: &mut Effects) {
-        let passed = self.steering.changes.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
-        effects.steered.extend(passed.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        let passed = self.steering.changes.extract_if(..=(index, Term(u64::MAX)), |_, _| true).map(|(_, w)| w);
+        let passed = passed.chain(self.steering.leaving.drain(..));
+        effects.steered.extend(passed.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
     }
 
-    /// An entry was applied: a change may be in it.
+    /// An entry was applied: a change may be in it, or the end of one.
     pub(crate) fn changed(&mut self, entry: &Entry, effects: &mut Effects) {
+        let joint = match &entry.kind {
+            EntryKind::Membership(membership) => Some(membership.is_joint()),
+            EntryKind::Noop | EntryKind::Command(_) => None,
+        };
+        if joint == Some(false) {
+            let ended = self.steering.leaving.drain(..);
+            effects.steered.extend(ended.map(|waiting| (waiting.ticket, Ok(entry.index))));
+        }
         while let Some(first) = self.steering.changes.first_entry().filter(|first| first.key().0 <= entry.index) {
-            let ((_, term), Waiting { ticket, .. }) = first.remove_entry();
-            let answer = if term == entry.term { Ok(entry.index) } else { Err(Refused::Superseded) };
-            effects.steered.push((ticket, answer));
+            let ((_, term), waiting) = first.remove_entry();
+            match joint {
+                Some(true) if term == entry.term => self.steering.leaving.push(waiting),
+                Some(_) | None => {
+                    let answer = if term == entry.term { Ok(entry.index) } else { Err(Refused::Superseded) };
+                    effects.steered.push((waiting.ticket, answer));
+                }
+            }
         }
     }
 }

@@ -57,6 +57,8 @@
 //! Entries that are not compacted are held in memory. A member is bound to its data directory when a leader has first
 //! heard it: a disk that is lost before that, or an old copy of a whole directory put in its place, is noticed by nobody.
 //! There are no leases: a read costs a round of heartbeats, shared by all that wait.
+//!
+//! What bit others, and what shows that it does not bite here: `PITFALLS.md`.
 
 mod config;
 mod damage;

@@ -10,7 +10,8 @@ use std::{
 
 use raftdeck_node::replica::{Replica, Ticket};
 use raftdeck_raft::{
-    Body, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId, Term,
+    Body, Config, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId,
+    Term,
 };
 
 use crate::violation::Violation;
@@ -94,6 +95,10 @@ impl Checks {
             && (last < index || raft.log().term_at(index).is_some_and(|t| t != index_term))
         {
             return Err(Violation::LeaderRewrote { leader: node, term, index });
+        }
+        let limit = window_batches_max();
+        if let Some((_, view)) = raft.followers().find(|(_, view)| view.in_flight > limit) {
+            return Err(Violation::Unbounded { node, what: "a window in flight", found: view.in_flight, limit });
         }
         let news = seen.commit.next();
         let led = leads.then_some((raft.term(), last, last_term));
@@ -215,6 +220,11 @@ impl Checks {
     pub(crate) fn committed(&self) -> Index {
         Index(self.committed.len() as u64)
     }
+}
+
+/// What every node is told at its start.
+fn window_batches_max() -> usize {
+    Config::new(NodeId(1), StorageId(1), Membership::default(), 0).window_batches_max
 }
 
 /// The membership at an entry must share majorities with the one before it.

@@ -24,7 +24,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{
     checks::Checks,
     disk::Disk,
-    network::{Network, Traffic, Weather},
+    network::{Arrival, Network, Traffic, Weather},
     vfs::Drive,
     violation::Violation,
 };
@@ -433,6 +433,33 @@ impl Cluster {
         self.network.heal_among(nodes);
     }
 
+    /// Messages of a kind from one node to another wait on the way from now on, whatever becomes of the two.
+    pub fn clog(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
+        self.network.clog(from, to, traffic);
+    }
+
+    /// What waited arrives, and nothing waits any more: the messages, in the order in which they were sent.
+    pub fn unclog(&mut self, from: NodeId, to: NodeId, arrival: Arrival) -> Vec<Envelope> {
+        let waited = self.network.unclog(from, to);
+        let arriving: Vec<&Envelope> = match arrival {
+            Arrival::Once => waited.iter().collect(),
+            Arrival::Twice => waited.iter().chain(&waited).collect(),
+            Arrival::Backwards => waited.iter().rev().collect(),
+            Arrival::Never => Vec::new(),
+        };
+        for envelope in arriving {
+            let delay_us = self.rng.random_range(self.network.weather.delay_us.clone());
+            self.schedule(delay_us, to, Event::Arrive(Box::new(envelope.clone())));
+        }
+        waited
+    }
+
+    /// How messages fare now.
+    #[must_use]
+    pub fn weather(&self) -> &Weather {
+        &self.network.weather
+    }
+
     /// How messages fare from now on.
     pub fn set_weather(&mut self, weather: Weather) {
         self.network.weather = weather;
@@ -691,6 +718,9 @@ impl Cluster {
 
     fn post(&mut self, envelope: &Envelope) -> Result<(), Violation> {
         self.checks.sent(envelope)?;
+        if self.network.hold_up(envelope) {
+            return Ok(());
+        }
         for (delay_us, envelope) in self.network.fate(envelope, &mut self.rng) {
             if self.nodes.contains_key(&envelope.to) {
                 self.schedule(delay_us, envelope.to, Event::Arrive(Box::new(envelope)));

@@ -12,7 +12,8 @@
 //! | `disk` | a node's disk: what a crash leaves of a write that was under way |
 //! | `vfs` | the drive under SQLite: syncs, torn writes, rotten bits |
 //! | `checks`, `violation` | what must hold after every event |
-//! | `scenario`, `play` | the scenario language: one command a line; runs it and tells what happened |
+//! | `scenario`, `parse` | the scenario language: one command a line; for those who write it, `SCENARIOS.md` |
+//! | `play`, `expect` | runs it, tells what happened, and compares that with what it expects |
 //! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
 //! | `swarm` | runs seeds: faults, then a healed majority, then rest |
 //! | `shrink` | makes a failing seed smaller |
@@ -24,7 +25,9 @@
 mod checks;
 mod cluster;
 mod disk;
+mod expect;
 mod network;
+mod parse;
 mod plan;
 mod play;
 mod scenario;
@@ -37,9 +40,9 @@ mod words;
 mod workload;
 
 pub use cluster::{Cluster, Happening, Options, Steer};
-pub use network::{Traffic, Weather};
+pub use network::{Arrival, Traffic, Weather};
 pub use play::{PlayError, play, rewrite};
-pub use scenario::{Command, ParseError, Scenario};
+pub use scenario::{Act, Clockwork, Command, Expect, Fate, ParseError, Place, Request, Scenario, Sky, View};
 pub use shrink::shrink;
 pub use swarm::{Counts, Outcome, SwarmOptions, run_seed};
 pub use violation::Violation;

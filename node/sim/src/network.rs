@@ -35,7 +35,7 @@ impl Weather {
     }
 }
 
-/// Which messages a cut stops.
+/// Which messages a cut or a clog stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Traffic {
     /// All.
@@ -44,21 +44,39 @@ pub enum Traffic {
     Votes,
     /// Appends, their answers and snapshots: a link on which only the small messages pass.
     Entries,
+    /// Heartbeats and answers to them.
+    Heartbeats,
+    /// Orders to campaign.
+    Orders,
 }
 
 impl Traffic {
-    fn has(self, body: &Body) -> bool {
+    fn of(body: &Body) -> Traffic {
         match body {
-            Body::RequestVote { .. } | Body::Vote { .. } => self != Traffic::Entries,
+            Body::RequestVote { .. } | Body::Vote { .. } => Traffic::Votes,
             Body::Append(_)
             | Body::Appended { .. }
             | Body::Rejected(_)
             | Body::SnapshotOffer(_)
             | Body::SnapshotWanted { .. }
-            | Body::SnapshotChunk(_) => self != Traffic::Votes,
-            Body::Heartbeat { .. } | Body::HeartbeatReply { .. } | Body::TimeoutNow => self == Traffic::All,
+            | Body::SnapshotChunk(_) => Traffic::Entries,
+            Body::Heartbeat { .. } | Body::HeartbeatReply { .. } => Traffic::Heartbeats,
+            Body::TimeoutNow => Traffic::Orders,
         }
     }
+}
+
+/// How what waited on a link arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// In order.
+    Once,
+    /// In order, and all of it once more.
+    Twice,
+    /// The last first.
+    Backwards,
+    /// Not at all.
+    Never,
 }
 
 /// See the module.
@@ -67,6 +85,8 @@ pub(crate) struct Network {
     pub(crate) weather: Weather,
     /// From whom to whom what does not pass.
     cut: BTreeSet<(NodeId, NodeId, Traffic)>,
+    /// From whom to whom what waits on the way, and what has come so far.
+    clogged: BTreeMap<(NodeId, NodeId), (Traffic, Vec<Envelope>)>,
     kept: VecDeque<Envelope>,
     /// What happened to messages, by kind.
     pub(crate) counts: BTreeMap<&'static str, u64>,
@@ -74,7 +94,13 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(weather: Weather) -> Network {
-        Network { weather, cut: BTreeSet::new(), kept: VecDeque::new(), counts: BTreeMap::new() }
+        Network {
+            weather,
+            cut: BTreeSet::new(),
+            clogged: BTreeMap::new(),
+            kept: VecDeque::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// When a message that is sent now arrives, after so many microseconds; never, once, or more than once.
@@ -108,14 +134,34 @@ impl Network {
 
     /// Whether a message passes that arrives now.
     pub(crate) fn passes(&self, envelope: &Envelope) -> bool {
-        let stops =
-            |traffic: Traffic| traffic.has(&envelope.body) && self.cut.contains(&(envelope.from, envelope.to, traffic));
-        !(stops(Traffic::All) || stops(Traffic::Votes) || stops(Traffic::Entries))
+        let stops = |traffic: Traffic| self.cut.contains(&(envelope.from, envelope.to, traffic));
+        !(stops(Traffic::All) || stops(Traffic::of(&envelope.body)))
     }
 
     /// Nothing of a kind passes from one node to another any more.
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
         self.cut.insert((from, to, traffic));
+    }
+
+    /// What is of a kind waits from now on.
+    pub(crate) fn clog(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
+        self.clogged.entry((from, to)).or_insert((traffic, Vec::new())).0 = traffic;
+    }
+
+    /// Whether a message has to wait; then it is taken.
+    pub(crate) fn hold_up(&mut self, envelope: &Envelope) -> bool {
+        match self.clogged.get_mut(&(envelope.from, envelope.to)) {
+            Some((traffic, waiting)) if matches!(traffic, Traffic::All) || *traffic == Traffic::of(&envelope.body) => {
+                waiting.push(envelope.clone());
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// What waited.
+    pub(crate) fn unclog(&mut self, from: NodeId, to: NodeId) -> Vec<Envelope> {
+        self.clogged.remove(&(from, to)).map(|(_, waiting)| waiting).unwrap_or_default()
     }
 
     /// Everything passes again.

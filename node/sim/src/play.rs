@@ -1,13 +1,18 @@
 //! Runs a scenario and tells what happened, under each command.
 
-use raftdeck_jobs::{NewJob, Op};
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raftdeck_jobs::{Ack, JobId, LeaseToken, NewJob, Op, Reply, SessionCall, SessionId};
+use raftdeck_node::{replica::Ticket, steering::Change};
 use raftdeck_raft::NodeId;
 use thiserror::Error;
 
 use crate::{
-    cluster::{Cluster, Options},
-    network::Traffic,
-    scenario::{Command, ParseError, Scenario},
+    cluster::{Cluster, Happening, Options, Steer},
+    expect::{self, Answer},
+    scenario::{Act, Clockwork, Command, Expect, ParseError, Request, Scenario, Sky, View},
+    vfs::{Drive, Operation},
     violation::Violation,
     words,
 };
@@ -58,22 +63,32 @@ pub fn rewrite(text: &str, seed: u64) -> Result<String, PlayError> {
 /// See [`PlayError`].
 pub fn play(text: &str, seed: u64, mut tell: impl FnMut(&str, &[String])) -> Result<(), PlayError> {
     let scenario = Scenario::parse(text)?;
-    let mut cluster: Option<Cluster> = None;
+    let mut stage: Option<Stage> = None;
     for (line, command) in &scenario.lines {
         let Some(command) = command else {
             tell(line, &[]);
             continue;
         };
-        let happened = run(&mut cluster, seed, command).map_err(|stop| match stop {
+        let stopped = |stop| match stop {
             Stop::Violation(violation) => PlayError::Violation { command: line.clone(), violation },
             Stop::Unexpected(found) => PlayError::Unexpected { command: line.clone(), found },
-        })?;
+        };
+        let happened = match (command, &mut stage) {
+            (Command::Cluster { nodes, batch }, _) => {
+                stage = Some(Stage::new(*nodes, *batch, seed).map_err(|v| stopped(v.into()))?);
+                Vec::new()
+            }
+            (_, Some(stage)) => stage.run(command).map_err(stopped)?,
+            (_, None) => unreachable!("a scenario begins with its cluster"),
+        };
         tell(line, &happened);
     }
     Ok(())
 }
 
-enum Stop {
+/// Why a command stops the scenario.
+#[derive(Debug)]
+pub(crate) enum Stop {
     Violation(Violation),
     Unexpected(String),
 }
@@ -84,108 +99,283 @@ impl From<Violation> for Stop {
     }
 }
 
-fn run(cluster: &mut Option<Cluster>, seed: u64, command: &Command) -> Result<Vec<String>, Stop> {
-    if let Command::Cluster { nodes, batch } = command {
-        let calm = Options::calm(*nodes, seed);
-        let batch_entries_max = batch.unwrap_or(calm.batch_entries_max);
-        *cluster = Some(Cluster::new(Options { batch_entries_max, ..calm })?);
-        return Ok(Vec::new());
-    }
-    let cluster = cluster.as_mut().expect("a scenario begins with its cluster");
-    known(cluster, command)?;
-    let mut told = Vec::new();
-    match command {
-        Command::Cluster { .. } => {}
-        Command::Run(us) => cluster.run_for(*us)?,
-        Command::Timeout(node) => cluster.time_out(*node)?,
-        Command::Submit(node, count) => {
-            for _ in 0..*count {
-                let job = NewJob { handler: "echo".into(), ..NewJob::default() };
-                cluster.request(*node, Op::Submit { jobs: vec![job] })?;
-            }
-        }
-        Command::Cut { left, right, one_way } => {
-            for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
-                if *one_way { cluster.cut_one_way(from, to, Traffic::All) } else { cluster.cut(from, to) }
-            }
-        }
-        Command::Heal => cluster.heal(),
-        Command::Crash(node) => cluster.crash(*node),
-        Command::Start(node) => cluster.start(*node)?,
-        Command::Hold(node) => cluster.hold_disk(*node),
-        Command::Release(node) => cluster.release_disk(*node),
-        Command::Status => told.extend(cluster.ids().into_iter().map(|id| words::status(id, cluster.replica(id)))),
-        Command::Log => told.extend(cluster.ids().into_iter().map(|id| words::log(id, cluster.replica(id)))),
-        Command::ExpectLeader(leader) => {
-            let found = cluster.leader();
-            if found != *leader {
-                return Err(Stop::Unexpected(found.map_or("there is none".into(), |n| format!("it is {n}"))));
-            }
-        }
-        Command::ExpectEqual => expect_equal(cluster)?,
-        Command::ExpectJobs(count) => expect_jobs(cluster, *count)?,
-    }
-    let happened = cluster.take_happenings();
-    let lines = happened
-        .iter()
-        .filter_map(|(at_us, happening)| Some(format!("{:>8.1} {}", *at_us as f64 / 1000.0, words::line(happening)?)));
-    told.extend(lines);
-    Ok(told)
+fn unexpected<T>(found: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Unexpected(found.into()))
 }
 
-/// A scenario may only name members.
-fn known(cluster: &Cluster, command: &Command) -> Result<(), Stop> {
-    let ids = cluster.ids();
-    let named: Vec<NodeId> = match command {
-        Command::Timeout(node)
-        | Command::Submit(node, _)
-        | Command::Crash(node)
-        | Command::Start(node)
-        | Command::Hold(node)
-        | Command::Release(node)
-        | Command::ExpectLeader(Some(node)) => vec![*node],
+/// A client's session, from the moment on that it is asked for.
+#[derive(Debug)]
+struct Session {
+    opened_by: Ticket,
+    id: Option<SessionId>,
+    calls: u64,
+}
+
+/// A worker and what it took last.
+#[derive(Debug)]
+struct Worker {
+    claimed_by: Ticket,
+    lease: Option<(JobId, LeaseToken)>,
+}
+
+/// A cluster and those who ask it for something.
+#[derive(Debug)]
+struct Stage {
+    cluster: Cluster,
+    sessions: BTreeMap<String, Session>,
+    workers: BTreeMap<String, Worker>,
+    answers: BTreeMap<Ticket, Answer>,
+    /// Speed in percent and milliseconds ahead, of clocks that were set.
+    clocks: BTreeMap<NodeId, (u64, i64)>,
+}
+
+impl Stage {
+    fn new(nodes: u64, batch: Option<usize>, seed: u64) -> Result<Stage, Violation> {
+        let calm = Options::calm(nodes, seed);
+        let batch_entries_max = batch.unwrap_or(calm.batch_entries_max);
+        Ok(Stage {
+            cluster: Cluster::new(Options { batch_entries_max, ..calm })?,
+            sessions: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+        })
+    }
+
+    /// What a command shows, and what it made happen.
+    fn run(&mut self, command: &Command) -> Result<Vec<String>, Stop> {
+        let ids = self.cluster.ids();
+        if let Some(stranger) = named(command).into_iter().find(|node| !ids.contains(node)) {
+            return unexpected(format!("there is no {stranger}"));
+        }
+        let mut told = Vec::new();
+        match command {
+            Command::Cluster { .. } => {}
+            Command::Run(us) => self.cluster.run_for(*us)?,
+            Command::Ask(node, request) => self.ask(*node, request)?,
+            Command::Cut { left, right, one_way, traffic } => {
+                for (from, to) in left.iter().flat_map(|from| right.iter().map(move |to| (*from, *to))) {
+                    self.cluster.cut_one_way(from, to, *traffic);
+                    if !one_way {
+                        self.cluster.cut_one_way(to, from, *traffic);
+                    }
+                }
+            }
+            Command::Heal => self.cluster.heal(),
+            Command::Clog(from, to, traffic) => self.cluster.clog(*from, *to, *traffic),
+            Command::Unclog(from, to, arrival) => {
+                let waited = self.cluster.unclog(*from, *to, *arrival);
+                told.extend(waited.iter().map(|e| format!("{from} -> {to} {}", words::message(e))));
+            }
+            Command::Weather(sky) => self.weather(*sky),
+            Command::Do(act, node) => self.act(*act, *node)?,
+            Command::Clock(node, clockwork) => {
+                let (rate, ahead_ms) = self.clocks.entry(*node).or_insert((100, 0));
+                match clockwork {
+                    Clockwork::Ahead(ms) => *ahead_ms = *ms,
+                    Clockwork::Rate(percent) => *rate = *percent,
+                }
+                // Twice the speed is half the tick.
+                self.cluster.set_clock(*node, 10_000 / *rate, *ahead_ms);
+            }
+            Command::Show(view) => told.extend(self.show(*view)),
+            Command::Expect(expect) => expect::check(&self.cluster, &self.answers, expect)?,
+        }
+        told.extend(self.hear());
+        Ok(told)
+    }
+
+    fn ask(&mut self, node: NodeId, request: &Request) -> Result<(), Stop> {
+        let change = match request {
+            Request::Submit(count) => {
+                for _ in 0..*count {
+                    self.cluster.request(node, submit(Bytes::new()))?;
+                }
+                return Ok(());
+            }
+            Request::Session(who) => {
+                let opened_by = self.cluster.request(node, Op::OpenSession)?;
+                self.sessions.insert(who.clone(), Session { opened_by, id: None, calls: 0 });
+                return Ok(());
+            }
+            Request::Call(who) => return self.call(node, who, None),
+            Request::Again(who, seq) => {
+                let last = self.sessions.get(who).map_or(0, |s| s.calls);
+                return self.call(node, who, Some(seq.unwrap_or(last)));
+            }
+            Request::Claim(who, lease_ms) => {
+                let (worker, handlers) = (who.clone(), vec!["echo".into()]);
+                let claim = Op::Claim { worker, queues: vec![], handlers, max_jobs: 1, lease_ms: *lease_ms };
+                let claimed_by = self.cluster.request(node, claim)?;
+                self.workers.insert(who.clone(), Worker { claimed_by, lease: None });
+                return Ok(());
+            }
+            Request::Ack(who) => {
+                let Some((job, token)) = self.workers.get(who).and_then(|w| w.lease) else {
+                    return unexpected(format!("{who} has no job"));
+                };
+                let ack = Ack { job, token, result: Bytes::new() };
+                self.cluster.request(node, Op::Ack { acks: vec![ack] })?;
+                return Ok(());
+            }
+            Request::Read => Steer::Read,
+            Request::Transfer(target) => Steer::Transfer(*target),
+            Request::Add { node: new, learner } => {
+                if self.cluster.replica(*new).is_none() {
+                    self.cluster.join(*new)?;
+                }
+                Steer::Change(Change::Add { node: *new, address: Bytes::new(), promote: !learner })
+            }
+            Request::Remove(old) => Steer::Change(Change::Remove { node: *old }),
+            Request::Voters(voters) => Steer::Change(Change::Voters(voters.clone())),
+            Request::Compact => Steer::Compact,
+        };
+        self.cluster.steer(node, change)?;
+        Ok(())
+    }
+
+    /// A session's next call, or an earlier one again. It submits a job that is named after the call.
+    fn call(&mut self, node: NodeId, who: &str, again: Option<u64>) -> Result<(), Stop> {
+        let Some((session, id)) = self.sessions.get_mut(who).and_then(|s| s.id.map(|id| (s, id))) else {
+            return unexpected(format!("{who} has no session"));
+        };
+        let seq = again.unwrap_or(session.calls + 1);
+        if seq == 0 || seq > session.calls + 1 {
+            return unexpected(format!("{who} has made {} calls", session.calls));
+        }
+        session.calls = session.calls.max(seq);
+        self.cluster.call(node, submit(format!("{who}{seq}").into()), Some(SessionCall { session: id, seq }))?;
+        Ok(())
+    }
+
+    fn act(&mut self, act: Act, node: NodeId) -> Result<(), Stop> {
+        match act {
+            Act::Timeout => self.cluster.time_out(node)?,
+            Act::Crash => self.cluster.crash(node),
+            Act::Start => self.cluster.start(node)?,
+            Act::Pause => self.cluster.pause(node),
+            Act::Resume => self.cluster.resume(node)?,
+            Act::Hold => self.cluster.hold_disk(node),
+            Act::Release => self.cluster.release_disk(node),
+            Act::Join => self.cluster.join(node)?,
+            Act::Fail => self.drive(node).fail_nth(Operation::Sync, 1),
+            Act::Tear => self.damaged(node).shorten("log.db-wal", 0),
+            Act::Wipe => self.damaged(node).wipe(),
+            Act::Lose => self.damaged(node).lose(),
+        }
+        Ok(())
+    }
+
+    fn drive(&self, node: NodeId) -> &Drive {
+        self.cluster.drive(node).expect("a command names nodes that there are")
+    }
+
+    /// The drive of a node that is down by now and will find it damaged.
+    fn damaged(&mut self, node: NodeId) -> &Drive {
+        self.cluster.crash(node);
+        self.cluster.note_hurt(node);
+        self.drive(node)
+    }
+
+    fn weather(&mut self, sky: Sky) {
+        let mut weather = self.cluster.weather().clone();
+        match sky {
+            Sky::Loss(percent) => weather.loss = f64::from(percent) / 100.0,
+            Sky::Duplicate(percent) => weather.duplicate = f64::from(percent) / 100.0,
+            Sky::Replay(percent) => weather.replay = f64::from(percent) / 100.0,
+            Sky::Delay(least, most) => weather.delay_us = least..=most,
+        }
+        self.cluster.set_weather(weather);
+    }
+
+    fn show(&self, view: View) -> Vec<String> {
+        let ids = self.cluster.ids().into_iter();
+        let each = |line: fn(NodeId, Option<&raftdeck_node::replica::Replica>) -> String| -> Vec<String> {
+            ids.map(|id| line(id, self.cluster.replica(id))).collect()
+        };
+        match view {
+            View::Status => each(words::status),
+            View::Log => each(words::log),
+            View::Members => each(words::members),
+            View::Followers(node) => words::followers(node, self.cluster.replica(node)),
+        }
+    }
+
+    /// What happened since, as lines; whoever waited for an answer keeps it.
+    fn hear(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (at_us, happening) in self.cluster.take_happenings() {
+            lines.extend(words::line(&happening).map(|line| format!("{:>8.1} {line}", at_us as f64 / 1000.0)));
+            match happening {
+                Happening::Answered(ticket, answer) => {
+                    if let Some(Ok(applied)) = &answer {
+                        self.keep(ticket, &applied.reply);
+                    }
+                    self.answers.insert(ticket, Answer::Command(answer));
+                }
+                Happening::Steered(ticket, answer) => {
+                    self.answers.insert(ticket, Answer::Steered(answer));
+                }
+                Happening::Observed(..) | Happening::Jobs(..) | Happening::DiskFailed(..) => {}
+            }
+        }
+        lines
+    }
+
+    /// What a session or a worker goes on with.
+    fn keep(&mut self, ticket: Ticket, reply: &Reply) {
+        match reply {
+            Reply::SessionOpened { session } => {
+                let opened = self.sessions.values_mut().filter(|s| s.opened_by == ticket);
+                opened.for_each(|s| s.id = Some(*session));
+            }
+            Reply::Claimed(jobs) => {
+                let claimed = self.workers.values_mut().filter(|w| w.claimed_by == ticket);
+                claimed.for_each(|w| w.lease = jobs.first().map(|job| (job.id, job.token)));
+            }
+            Reply::Submitted(_)
+            | Reply::Heartbeats(_)
+            | Reply::Acked(_)
+            | Reply::Failed(_)
+            | Reply::Cancelled(_)
+            | Reply::Ticked { .. }
+            | Reply::Repeated { .. }
+            | Reply::SessionRefused(_) => {}
+        }
+    }
+}
+
+fn submit(payload: Bytes) -> Op {
+    Op::Submit { jobs: vec![NewJob { handler: "echo".into(), payload, ..NewJob::default() }] }
+}
+
+/// The nodes that a command names and that must be there.
+fn named(command: &Command) -> Vec<NodeId> {
+    match command {
+        Command::Ask(node, Request::Transfer(other)) => vec![*node, *other],
+        Command::Do(Act::Join, _) => Vec::new(),
+        Command::Ask(node, _)
+        | Command::Do(_, node)
+        | Command::Clock(node, _)
+        | Command::Show(View::Followers(node))
+        | Command::Expect(
+            Expect::Leader(node)
+            | Expect::Term(node, _)
+            | Expect::Place(_, node, _)
+            | Expect::Members(node, _)
+            | Expect::Learners(node, _)
+            | Expect::Joint(node),
+        ) => vec![*node],
+        Command::Clog(from, to, _) | Command::Unclog(from, to, _) => vec![*from, *to],
         Command::Cut { left, right, .. } => left.iter().chain(right).copied().collect(),
+        Command::Expect(Expect::Equal(nodes)) => nodes.clone(),
         Command::Cluster { .. }
         | Command::Run(_)
         | Command::Heal
-        | Command::Status
-        | Command::Log
-        | Command::ExpectLeader(None)
-        | Command::ExpectEqual
-        | Command::ExpectJobs(_) => Vec::new(),
-    };
-    match named.into_iter().find(|node| !ids.contains(node)) {
-        None => Ok(()),
-        Some(node) => Err(Stop::Unexpected(format!("there is no {node}"))),
+        | Command::Weather(_)
+        | Command::Show(View::Status | View::Log | View::Members)
+        | Command::Expect(
+            Expect::ALeader | Expect::NoLeader | Expect::Jobs(_) | Expect::Client(..) | Expect::SameAnswer(..),
+        ) => Vec::new(),
     }
-}
-
-fn expect_equal(cluster: &Cluster) -> Result<(), Stop> {
-    let up: Vec<_> = cluster.ids().into_iter().filter_map(|id| cluster.replica(id)).collect();
-    for pair in up.windows(2) {
-        let [(a, m), (b, n)] = [pair[0], pair[1]].map(|r| (r.raft(), r.machine()));
-        let (a_last, b_last) = (a.log().last().0, b.log().last().0);
-        let what = if a.log().range(raftdeck_raft::Index(1), a_last) != b.log().range(raftdeck_raft::Index(1), b_last) {
-            "logs"
-        } else if a.commit() != b.commit() {
-            "commit indexes"
-        } else if m.state_hash() != n.state_hash() {
-            "states"
-        } else {
-            continue;
-        };
-        return Err(Stop::Unexpected(format!("the {what} of {} and {} differ", a.id(), b.id())));
-    }
-    Ok(())
-}
-
-fn expect_jobs(cluster: &Cluster, count: u64) -> Result<(), Stop> {
-    for id in cluster.ids() {
-        let Some(replica) = cluster.replica(id) else { continue };
-        let found = replica.machine().live_count() as u64;
-        if found != count {
-            return Err(Stop::Unexpected(format!("{id} has {found}")));
-        }
-    }
-    Ok(())
 }

@@ -1,29 +1,29 @@
-//! The scenario language: one command a line.
+//! The scenario language: one command a line. `SCENARIOS.md` beside this crate lists them with examples; [`Command`] is the
+//! same list as values, `parse` reads it, `play` runs it.
 //!
 //! ```text
 //! # A candidate whose log is behind does not win.          a comment
 //! cluster 3                  a fresh cluster of so many nodes, always the first command
-//! cluster 3 batch 1          the same, with at most so many entries in an append
-//! run 500ms                  time passes (us, ms, s)
 //! timeout n1                 n1's election clock runs out now
+//! run 500ms                  time passes (us, ms, s)
 //! submit n1 3                a client hands n1 so many jobs, one request each (1 unless said)
 //! cut n1 / n2 n3             nothing passes between the two sides
-//! cut n1 -> n2 n3            nothing passes from left to right
-//! heal                       everything passes again
-//! crash n1                   gone at once, with all that its disk had not finished
-//! start n1                   comes back with what its disk has
-//! hold n1                    its disk takes writes and finishes none
-//! release n1                 its disk goes on
-//! status                     a line for each node
-//! log                        the log of each node, a term for each entry
-//! expect leader n1           or: expect no leader, expect equal, expect jobs 3
+//! expect no leader           the scenario fails if it is otherwise
 //! ```
 //!
 //! What a command made happen follows it, indented: a scenario file reads as a transcript, and a test compares it. The
 //! indented lines are not part of the language; a runner ignores them or writes them.
+//!
+//! Every request (`submit`, `read`, `transfer`, `add`, ...) is a client of its own, numbered from 1 in the order of the
+//! file: `expect client 3 done` speaks of the third.
 
-use raftdeck_raft::NodeId;
+use raftdeck_raft::{Index, NodeId, Term};
 use thiserror::Error;
+
+use crate::{
+    network::{Arrival, Traffic},
+    parse,
+};
 
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,9 @@ pub enum Command {
     },
     /// So many microseconds pass.
     Run(u64),
-    /// A node's election clock runs out.
-    Timeout(NodeId),
-    /// A client hands a node so many jobs.
-    Submit(NodeId, u64),
-    /// Nothing passes between two sides, or only one way.
+    /// Something is asked of a node; the answer comes when it comes.
+    Ask(NodeId, Request),
+    /// Nothing passes between two sides, or only one way, or only not what is of a kind.
     Cut {
         /// From here ...
         left: Vec<NodeId>,
@@ -49,27 +47,178 @@ pub enum Command {
         right: Vec<NodeId>,
         /// ... but back.
         one_way: bool,
+        /// What does not pass.
+        traffic: Traffic,
     },
-    /// Everything passes again.
+    /// Everything passes again that was cut.
     Heal,
-    /// A node is gone.
-    Crash(NodeId),
-    /// A node comes back.
-    Start(NodeId),
-    /// A disk finishes nothing.
-    Hold(NodeId),
-    /// A disk goes on.
-    Release(NodeId),
+    /// What goes from one node to another waits on the way.
+    Clog(NodeId, NodeId, Traffic),
+    /// It arrives, and what comes after it passes.
+    Unclog(NodeId, NodeId, Arrival),
+    /// How messages fare from now on.
+    Weather(Sky),
+    /// Something is done to a node.
+    Do(Act, NodeId),
+    /// A node's clock goes otherwise than the others from now on.
+    Clock(NodeId, Clockwork),
+    /// Something is shown.
+    Show(View),
+    /// It must be so.
+    Expect(Expect),
+}
+
+/// What a client or an operator asks of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// So many jobs, a request for each.
+    Submit(u64),
+    /// What is true now.
+    Read,
+    /// A session, to be called so.
+    Session(String),
+    /// A job, as the session's next call.
+    Call(String),
+    /// A call of the session once more: the last, or that of this number.
+    Again(String, Option<u64>),
+    /// A worker takes a job, under a lease of so many milliseconds.
+    Claim(String, u64),
+    /// A worker says that the job it took last is done.
+    Ack(String),
+    /// Hand leadership over.
+    Transfer(NodeId),
+    /// A node that starts with this belongs to the group.
+    Add {
+        /// Which.
+        node: NodeId,
+        /// For good: it is not to become a voter.
+        learner: bool,
+    },
+    /// A node does not belong to it any more.
+    Remove(NodeId),
+    /// These vote.
+    Voters(Vec<NodeId>),
+    /// Cut the log.
+    Compact,
+}
+
+/// What is done to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Its election clock runs out.
+    Timeout,
+    /// It is gone, with all that its disk had not finished.
+    Crash,
+    /// It comes back with what its disk has.
+    Start,
+    /// It stands still; what comes waits.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// Its disk takes writes and finishes none.
+    Hold,
+    /// Its disk goes on.
+    Release,
+    /// It starts for the first time, and belongs to nobody.
+    Join,
+    /// The next sync of its disk fails.
+    Fail,
+    /// It is gone, and its log has lost what was not folded into its database.
+    Tear,
+    /// It is gone, and its directory is empty; that there was one is still known.
+    Wipe,
+    /// It is gone, and its disk is a new one.
+    Lose,
+}
+
+/// One thing about the weather.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sky {
+    /// So many of a hundred messages are lost.
+    Loss(u8),
+    /// ... arrive twice.
+    Duplicate(u8),
+    /// ... come again later.
+    Replay(u8),
+    /// So many microseconds on the way, at least and at most.
+    Delay(u64, u64),
+}
+
+/// One thing about a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clockwork {
+    /// Its wall clock is ahead by so many milliseconds, or behind.
+    Ahead(i64),
+    /// It runs at so many percent of the others' speed.
+    Rate(u64),
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
     /// A line for each node.
     Status,
-    /// The log of each node.
+    /// The log of each node, a term for each entry.
     Log,
-    /// The leader of the highest term is this, or there is none.
-    ExpectLeader(Option<NodeId>),
-    /// All nodes that are up have the same log, commit index and state.
-    ExpectEqual,
+    /// Who belongs to the group, as each node's log says.
+    Members,
+    /// What a leader knows of each follower.
+    Followers(NodeId),
+}
+
+/// What must be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The leader of the highest term is this.
+    Leader(NodeId),
+    /// Somebody leads.
+    ALeader,
+    /// Nobody leads.
+    NoLeader,
+    /// These nodes, or all that are up, have the same log, commit index and state.
+    Equal(Vec<NodeId>),
     /// Every node that is up has so many jobs.
-    ExpectJobs(u64),
+    Jobs(u64),
+    /// A node is in this term.
+    Term(NodeId, Term),
+    /// A place in a node's log.
+    Place(Place, NodeId, Index),
+    /// A node's log says that exactly these vote, and that no change is under way.
+    Members(NodeId, Vec<NodeId>),
+    /// ... that exactly these are learners.
+    Learners(NodeId, Vec<NodeId>),
+    /// ... that two sets of voters must agree.
+    Joint(NodeId),
+    /// How a client fared.
+    Client(u64, Fate),
+    /// Two clients have the same answer.
+    SameAnswer(u64, u64),
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its end.
+    Last,
+    /// What its disk has.
+    Durable,
+    /// What is committed.
+    Commit,
+    /// What is applied.
+    Applied,
+}
+
+/// How a client fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done.
+    Done,
+    /// It is certainly not done.
+    Refused,
+    /// Nobody can say.
+    Unknown,
+    /// No answer yet.
+    Waiting,
 }
 
 /// A line that is not a command.
@@ -102,7 +251,7 @@ impl Scenario {
             }
             let code = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = code.split_whitespace().collect();
-            let command = if words.is_empty() { None } else { Some(command(&words)) };
+            let command = if words.is_empty() { None } else { Some(parse::command(&words)) };
             let command = command.transpose().map_err(|message| ParseError { line: number + 1, message })?;
             lines.push((line.trim_end().to_owned(), command));
         }
@@ -113,105 +262,6 @@ impl Scenario {
                 line: first.map_or(1, |at| at + 1),
                 message: "a scenario begins with: cluster N".into(),
             }),
-        }
-    }
-}
-
-fn command(words: &[&str]) -> Result<Command, String> {
-    match words {
-        ["cluster", nodes] => Ok(Command::Cluster { nodes: cluster_size(nodes)?, batch: None }),
-        ["cluster", nodes, "batch", batch] => match batch.parse() {
-            Ok(batch @ 1..=1024) => Ok(Command::Cluster { nodes: cluster_size(nodes)?, batch: Some(batch) }),
-            _ => Err(format!("batch {batch}: 1 to 1024 entries")),
-        },
-        ["run", time] => duration_us(time).map(Command::Run),
-        ["timeout", name] => node(name).map(Command::Timeout),
-        ["submit", name] => Ok(Command::Submit(node(name)?, 1)),
-        ["submit", name, count] => Ok(Command::Submit(node(name)?, number(count)?)),
-        ["cut", sides @ ..] => cut(sides),
-        ["heal"] => Ok(Command::Heal),
-        ["crash", name] => node(name).map(Command::Crash),
-        ["start", name] => node(name).map(Command::Start),
-        ["hold", name] => node(name).map(Command::Hold),
-        ["release", name] => node(name).map(Command::Release),
-        ["status"] => Ok(Command::Status),
-        ["log"] => Ok(Command::Log),
-        ["expect", "leader", name] => Ok(Command::ExpectLeader(Some(node(name)?))),
-        ["expect", "no", "leader"] => Ok(Command::ExpectLeader(None)),
-        ["expect", "equal"] => Ok(Command::ExpectEqual),
-        ["expect", "jobs", count] => number(count).map(Command::ExpectJobs),
-        _ => Err(format!("{:?} is no command", words.join(" "))),
-    }
-}
-
-fn cluster_size(word: &str) -> Result<u64, String> {
-    word.parse().ok().filter(|nodes| (1..=9).contains(nodes)).ok_or_else(|| format!("cluster {word}: 1 to 9 nodes"))
-}
-
-fn cut(words: &[&str]) -> Result<Command, String> {
-    let middle = words.iter().position(|w| matches!(*w, "/" | "->")).ok_or("cut needs two sides: cut n1 / n2 n3")?;
-    let side = |words: &[&str]| words.iter().map(|w| node(w)).collect::<Result<Vec<_>, _>>();
-    let (left, right) = (side(&words[..middle])?, side(&words[middle + 1..])?);
-    if left.is_empty() || right.is_empty() || left.iter().any(|n| right.contains(n)) {
-        return Err("cut needs two sides that share no node".into());
-    }
-    Ok(Command::Cut { left, right, one_way: words[middle] == "->" })
-}
-
-fn node(word: &str) -> Result<NodeId, String> {
-    let id = word.strip_prefix('n').and_then(|digits| digits.parse().ok()).filter(|id| *id > 0);
-    id.map(NodeId).ok_or_else(|| format!("{word:?} is no node: n1, n2, ..."))
-}
-
-fn number(word: &str) -> Result<u64, String> {
-    word.parse().map_err(|_| format!("{word:?} is no number"))
-}
-
-fn duration_us(word: &str) -> Result<u64, String> {
-    let split = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-    let (digits, unit) = word.split_at(split);
-    let scale = match unit {
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        _ => return Err(format!("{word:?} is no time: 500us, 20ms, 3s")),
-    };
-    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).ok_or_else(|| format!("{word:?} is no time"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_is_read() {
-        let text = "cluster 3\nrun 20ms # why\n  n1 was leader\n\ncut n1 / n2 n3\ncut n1 -> n2\nexpect no leader\n";
-        let commands: Vec<Command> =
-            Scenario::parse(text).unwrap().lines.into_iter().filter_map(|(_, command)| command).collect();
-        let (n1, n2, n3) = (NodeId(1), NodeId(2), NodeId(3));
-        assert_eq!(
-            commands,
-            [
-                Command::Cluster { nodes: 3, batch: None },
-                Command::Run(20_000),
-                Command::Cut { left: vec![n1], right: vec![n2, n3], one_way: false },
-                Command::Cut { left: vec![n1], right: vec![n2], one_way: true },
-                Command::ExpectLeader(None),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_bad_line_is_named() {
-        for (text, error) in [
-            ("run 1s", "line 1: a scenario begins with: cluster N"),
-            ("cluster 3\nfly n1", "line 2: \"fly n1\" is no command"),
-            ("cluster 3\n\nrun 5", "line 3: \"5\" is no time: 500us, 20ms, 3s"),
-            ("cluster 3\ncrash 1", "line 2: \"1\" is no node: n1, n2, ..."),
-            ("cluster 3\ncut n1 / n1", "line 2: cut needs two sides that share no node"),
-            ("cluster 30", "line 1: cluster 30: 1 to 9 nodes"),
-        ] {
-            assert_eq!(Scenario::parse(text).unwrap_err().to_string(), error);
         }
     }
 }

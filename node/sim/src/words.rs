@@ -2,7 +2,10 @@
 
 use raftdeck_jobs::Reply;
 use raftdeck_node::replica::{Applied, Refused, Replica};
-use raftdeck_raft::{Cause, Log, NodeId, Observation, Observed, RoleKind, Sending, Term, TransferOutcome, VoteRefusal};
+use raftdeck_raft::{
+    Append, Body, Cause, Envelope, Index, Log, Membership, NodeId, Observation, Observed, Rejection, RoleKind, Sending,
+    Term, TransferOutcome, VoteRefusal,
+};
 
 use crate::cluster::Happening;
 
@@ -26,15 +29,112 @@ pub(crate) fn line(happening: &Happening) -> Option<String> {
                 None => "nobody can say: its node crashed".to_owned(),
                 Some(Err(Refused::NotLeader { leader: Some(leader) })) => format!("ask the leader, {leader}"),
                 Some(Err(refused)) => refused.to_string(),
-                Some(Ok(Applied { index, reply: Reply::Submitted(Ok(jobs)) })) => {
-                    let ids: Vec<String> = jobs.iter().map(|j| j.id.to_string()).collect();
-                    format!("job {} at index {index}", ids.join(", "))
-                }
-                Some(Ok(Applied { index, .. })) => format!("done at index {index}"),
+                Some(Ok(Applied { index, reply })) => reply_in_words(*index, reply),
             };
             Some(format!("client {} is told: {answer}", ticket.0))
         }
     }
+}
+
+fn reply_in_words(index: Index, reply: &Reply) -> String {
+    match reply {
+        Reply::Submitted(Ok(jobs)) => {
+            let ids: Vec<String> = jobs.iter().map(|j| j.id.to_string()).collect();
+            format!("job {} at index {index}", ids.join(", "))
+        }
+        Reply::Submitted(Err(refusal)) => refusal.to_string(),
+        Reply::Claimed(jobs) => match jobs.first() {
+            None => "there is nothing to do".into(),
+            Some(job) => format!("it has job {}, attempt {}, under token {}", job.id, job.attempt, job.token),
+        },
+        Reply::Acked(settled) | Reply::Failed(settled) => match settled.first() {
+            Some(Ok(settled)) if settled.repeated => format!("the job is {}, as was said before", settled.state),
+            Some(Ok(settled)) => format!("the job is {} at index {index}", settled.state),
+            Some(Err(refusal)) => refusal.to_string(),
+            None => format!("done at index {index}"),
+        },
+        Reply::SessionOpened { session } => format!("its session is {session}"),
+        Reply::SessionRefused(refusal) => refusal.to_string(),
+        Reply::Heartbeats(_) | Reply::Cancelled(_) | Reply::Ticked { .. } | Reply::Repeated { .. } => {
+            format!("done at index {index}")
+        }
+    }
+}
+
+/// A message as a line.
+pub(crate) fn message(envelope: &Envelope) -> String {
+    let term = envelope.term;
+    let index = |(index, term): (Index, Term)| format!("{index} of {term}");
+    match &envelope.body {
+        Body::RequestVote { pre: true, last, .. } => {
+            format!("would you vote in {term}, my log ends at {}", index(*last))
+        }
+        Body::RequestVote { pre: false, last, .. } => format!("vote in {term}, my log ends at {}", index(*last)),
+        Body::Vote { pre, asked, refused } => match (pre, refused) {
+            (true, None) => format!("would vote in {asked}"),
+            (false, None) => format!("vote for {asked}"),
+            (true, Some(refusal)) => format!("would not vote in {asked}: {}", why_not(*refusal)),
+            (false, Some(refusal)) => format!("no vote for {asked}: {}", why_not(*refusal)),
+        },
+        Body::Append(Append { prev, entries, commit }) => {
+            let count = entries.len();
+            format!("{term} append of {count} after {}, committed {commit}", index(*prev))
+        }
+        Body::Appended { index, .. } => format!("{term} has {index} on disk"),
+        Body::Rejected(Rejection { prev, hint, .. }) => {
+            format!("{term} does not agree at {prev}, perhaps at {}", index(*hint))
+        }
+        Body::Heartbeat { commit, .. } => format!("{term} heartbeat, committed {commit}"),
+        Body::HeartbeatReply { .. } => format!("{term} heard you"),
+        Body::TimeoutNow => format!("{term} campaign now"),
+        Body::SnapshotOffer(meta) => format!("{term} offer of a snapshot as of {}", meta.start.index),
+        Body::SnapshotWanted { offset, .. } => format!("{term} wants the snapshot from byte {offset}"),
+        Body::SnapshotChunk(_) => format!("{term} chunk of a snapshot"),
+    }
+}
+
+/// Who belongs to a group.
+pub(crate) fn membership(membership: &Membership) -> String {
+    let list = |nodes: &mut dyn Iterator<Item = String>| nodes.collect::<Vec<_>>().join(" ");
+    if membership.voters.is_empty() {
+        return "knows of no group".into();
+    }
+    let mut text = format!("voters {}", list(&mut membership.voters.iter().map(NodeId::to_string)));
+    if membership.is_joint() {
+        text += &format!(", outgoing {}", list(&mut membership.outgoing.iter().map(NodeId::to_string)));
+    }
+    if !membership.learners.is_empty() {
+        let learner = |(node, learner): (&NodeId, &raftdeck_raft::Learner)| {
+            format!("{node}{}", if learner.promote { " (to vote)" } else { "" })
+        };
+        text += &format!(", learners {}", list(&mut membership.learners.iter().map(learner)));
+    }
+    text
+}
+
+/// Who belongs to the group as a node's log says, and by which entry.
+pub(crate) fn members(node: NodeId, replica: Option<&Replica>) -> String {
+    let Some(replica) = replica else { return format!("{node} down") };
+    let log = replica.raft().log();
+    match log.membership_index() {
+        Index(0) => format!("{node} {}", membership(log.membership())),
+        index => format!("{node} {}, by entry {index}", membership(log.membership())),
+    }
+}
+
+/// What a leader knows of each follower.
+pub(crate) fn followers(node: NodeId, replica: Option<&Replica>) -> Vec<String> {
+    let Some(replica) = replica else { return vec![format!("{node} down")] };
+    let follower = |(peer, view): (NodeId, raftdeck_raft::PeerView)| {
+        let how = match (view.sending, view.snapshot_offset) {
+            (Sending::Probing, _) => "probing".to_owned(),
+            (Sending::Replicating, _) => "replicating".to_owned(),
+            (Sending::Snapshot, offset) => format!("snapshot, {} bytes stored", offset.unwrap_or(0)),
+        };
+        let (matched, next, in_flight) = (view.matched, view.next, view.in_flight);
+        format!("{node} -> {peer} {how}, has {matched}, next {next}, in flight {in_flight}")
+    };
+    replica.raft().followers().map(follower).collect()
 }
 
 fn observation(node: NodeId, Observed { term, what }: &Observed) -> Option<String> {
