@@ -273,7 +273,7 @@ impl Stage {
     /// The drive of a node that is down by now and will find it damaged.
     fn damaged(&mut self, node: NodeId) -> &Drive {
         self.cluster.crash(node);
-        self.cluster.note_hurt(node);
+        self.cluster.note_hurt(node, false);
         self.drive(node)
     }
 
