@@ -15,6 +15,8 @@ use tokio_rusqlite::{
     rusqlite::{self, Connection, OptionalExtension as _, Transaction},
 };
 
+use crate::mutants::{self, Mutant};
+
 use super::{
     Identity, MarkFile, StorageError,
     checksum::{Chain, checksum, kind_number, payload},
@@ -73,7 +75,7 @@ impl LogStore {
         may_be_new: bool,
     ) -> Result<(LogStore, Found), StorageError> {
         let error = StorageError::sqlite(FILE);
-        prepare(conn, FILE, "FULL")?;
+        prepare(conn, FILE, if mutants::on(Mutant::SyncsRarely) { "NORMAL" } else { "FULL" })?;
         conn.execute_batch(SCHEMA).map_err(&error)?;
         let storage_id = identify(conn, identity)?;
         let (mut mark, reading) = Mark::open(mark, group.0)?;
@@ -91,7 +93,9 @@ impl LogStore {
             Reading::Absent => return Err(StorageError::Damaged("the mark is gone".into())),
             Reading::Unreadable => return Err(StorageError::Damaged("neither slot of the mark can be read".into())),
         };
-        check_against_mark(&claims, hard, &entries, &chains)?;
+        if !mutants::on(Mutant::IgnoresMark) {
+            check_against_mark(&claims, hard, &entries, &chains)?;
+        }
         let last = entries.last();
         let stored = Claims {
             last: last.map_or(Index(0), |e| e.index),
@@ -109,7 +113,7 @@ impl LogStore {
     pub fn append(&mut self, conn: &mut Connection, writes: &[Write]) -> Result<WriteSeq, StorageError> {
         let error = StorageError::sqlite(FILE);
         let lowest = writes.iter().map(|w| w.from).min().expect("an append of no writes");
-        if lowest <= self.stored.last {
+        if lowest <= self.stored.last && !mutants::on(Mutant::TruncatesBeforeMark) {
             let kept = chain_at(conn, self.group, lowest.prev())?;
             self.mark.set(&Claims { hard: self.stored.hard, ..kept })?;
         }
@@ -117,6 +121,9 @@ impl LogStore {
         let mut now = self.stored;
         for write in writes {
             now = apply_write(&tx, self.group, now, write)?;
+        }
+        if mutants::on(Mutant::MarksBeforeLog) {
+            self.mark.set(&now)?;
         }
         tx.commit().map_err(&error)?;
         self.stored = now;
@@ -204,7 +211,7 @@ fn read_entries(conn: &Connection, group: GroupId) -> Result<(Vec<Entry>, Vec<Ch
             return Err(StorageError::Damaged(format!("entry {expected} does not match its checksum")));
         }
         chain = chain.then(&entry);
-        if chain.0 != stored_chain[..] {
+        if chain.0 != stored_chain[..] && !mutants::on(Mutant::SkipsChain) {
             return Err(StorageError::Damaged(format!("entry {expected} does not follow from the one before it")));
         }
         expected = expected.next();

@@ -18,6 +18,8 @@ use tokio_rusqlite::{
     rusqlite::{self, Connection, OptionalExtension as _, Row, types::Value},
 };
 
+use crate::mutants::{self, Mutant};
+
 use super::{StorageError, prepare};
 
 const FILE: &str = "state.db";
@@ -124,8 +126,12 @@ impl StateStore {
     /// Of the disk: the process must end.
     pub fn write(&self, conn: &mut Connection, changes: &Changes) -> Result<(), StorageError> {
         let error = StorageError::sqlite(FILE);
+        if mutants::on(Mutant::TablesInTwoSteps) {
+            self.write_meta(conn, changes).map_err(&error)?;
+        }
         let tx = conn.transaction().map_err(&error)?;
         self.write_rows(&tx, changes).map_err(&error)?;
+        self.write_meta(&tx, changes).map_err(&error)?;
         tx.commit().map_err(&error)
     }
 
@@ -168,6 +174,11 @@ impl StateStore {
             recent_row.execute(params![recent.finish_seq.cast_signed(), pack(recent)])?;
         }
         tx.prepare_cached("delete from recent where finish_seq < ?")?.execute([changes.recent_floor.cast_signed()])?;
+        Ok(())
+    }
+
+    /// The index that the rows are as of.
+    fn write_meta(&self, tx: &Connection, changes: &Changes) -> rusqlite::Result<()> {
         tx.prepare_cached("insert or replace into meta values (1, ?, ?, ?)")?.execute(params![
             &*self.storage_id,
             changes.applied.cast_signed(),
