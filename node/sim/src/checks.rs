@@ -10,7 +10,8 @@ use std::{
 
 use raftdeck_node::replica::{Replica, Ticket};
 use raftdeck_raft::{
-    Body, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId, Term,
+    Body, Cause, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId,
+    Term,
 };
 
 use crate::violation::Violation;
@@ -25,6 +26,11 @@ pub(crate) struct Checks {
     states: BTreeMap<u64, (NodeId, u64)>,
     seen: BTreeMap<NodeId, Seen>,
     votes: BTreeMap<(NodeId, StorageId, Term), NodeId>,
+    /// Who said that it would vote for a candidate in a term, and who was told by its leader to campaign after one.
+    consents: BTreeMap<(NodeId, Term), BTreeSet<NodeId>>,
+    orders: BTreeSet<(NodeId, Term)>,
+    /// What leaders knew their followers to have on disk.
+    matched: BTreeMap<(NodeId, Term, NodeId), Index>,
     /// The highest index that any client was told of, as of when a read began.
     reads: BTreeMap<Ticket, Index>,
     told: Index,
@@ -35,6 +41,7 @@ pub(crate) struct Checks {
 struct Seen {
     term: Term,
     commit: Index,
+    now_ms: u64,
     /// The end of its log, while it leads.
     led: Option<(Term, Index, Term)>,
     /// The highest term that this directory has shown to a peer, in any life.
@@ -47,7 +54,7 @@ impl Checks {
         let seen = self.seen.entry(node).or_default();
         let (storage, term) = (replica.raft().storage(), replica.raft().term());
         let shown = if seen.shown.0 == storage { seen.shown.1 } else { Term(0) };
-        *seen = Seen { term, commit: Index(0), led: None, shown: (storage, shown) };
+        *seen = Seen { term, commit: Index(0), now_ms: 0, led: None, shown: (storage, shown) };
         if shown <= term { Ok(()) } else { Err(Violation::Fell { node, what: "term", from: shown.0, to: term.0 }) }
     }
 
@@ -57,6 +64,12 @@ impl Checks {
         if !matches!(envelope.body, Body::RequestVote { pre: true, .. }) {
             let seen = self.seen.entry(node).or_default();
             seen.shown.1 = seen.shown.1.max(term);
+        }
+        if let Body::Vote { pre: true, asked, refused: None } = envelope.body {
+            self.consents.entry((envelope.to, asked)).or_default().insert(node);
+        }
+        if matches!(envelope.body, Body::TimeoutNow) {
+            self.orders.insert((envelope.to, term));
         }
         let voted_for = match envelope.body {
             Body::Vote { pre: false, refused: None, .. } => envelope.to,
@@ -82,8 +95,12 @@ impl Checks {
         let raft = replica.raft();
         let (last, last_term) = raft.log().last();
         let seen = self.seen.entry(node).or_default();
-        for (what, from, to) in [("term", seen.term.0, raft.term().0), ("commit index", seen.commit.0, raft.commit().0)]
-        {
+        let now_ms = replica.machine().now_ms();
+        for (what, from, to) in [
+            ("term", seen.term.0, raft.term().0),
+            ("commit index", seen.commit.0, raft.commit().0),
+            ("machine's time", seen.now_ms, now_ms),
+        ] {
             if to < from {
                 return Err(Violation::Fell { node, what, from, to });
             }
@@ -97,7 +114,8 @@ impl Checks {
         }
         let news = seen.commit.next();
         let led = leads.then_some((raft.term(), last, last_term));
-        *seen = Seen { term: raft.term(), commit: raft.commit(), led, ..*seen };
+        *seen = Seen { term: raft.term(), commit: raft.commit(), now_ms, led, ..*seen };
+        self.matched_grows(node, replica)?;
         for entry in raft.log().range(news, raft.commit()) {
             match self.committed.get(place(entry.index)) {
                 Some(known) if known == entry => {}
@@ -117,6 +135,9 @@ impl Checks {
             Observation::Appended { first, last, .. } => self.appended(node, replica, *first, *last),
             Observation::MembershipChanged { index, .. } => membership_follows(node, replica, *index),
             Observation::Became { role: RoleKind::Leader, .. } => self.leads(node, replica, observed.term),
+            Observation::Became { role: RoleKind::Candidate, cause } => {
+                self.campaigns(node, replica, observed.term, *cause)
+            }
             Observation::Became { .. }
             | Observation::TermRaised { .. }
             | Observation::LeaderFound { .. }
@@ -157,7 +178,72 @@ impl Checks {
         let changes = log.range(replica.raft().commit().next(), log.last().0).iter().filter(|e| e.term == own);
         let count = changes.filter(|e| matches!(e.kind, EntryKind::Membership(_))).count();
         let leads = replica.raft().role() == RoleKind::Leader;
+        let is_early = log.term_at(replica.raft().commit()) != Some(own);
+        if leads && count > 0 && is_early {
+            return Err(Violation::ChangeTooEarly { leader: node, term: own });
+        }
         if leads && count > 1 { Err(Violation::TwoChanges { leader: node, count }) } else { Ok(()) }
+    }
+
+    /// A node enters a term of its own making: because a majority would vote for it there, or because the leader of the
+    /// term before wants it to (thesis 9.6, 3.10). Else it would drive up the terms of a cluster that needs no leader.
+    fn campaigns(&self, node: NodeId, replica: &Replica, term: Term, cause: Cause) -> Result<(), Violation> {
+        let raft = replica.raft();
+        if raft.term() != term || raft.role() == RoleKind::Follower {
+            return Ok(()); // Its campaign, and perhaps its membership, ended in the same round.
+        }
+        let is_asked = match cause {
+            Cause::TransferAsked { .. } => self.orders.contains(&(node, Term(term.0 - 1))),
+            _ => {
+                let consents = self.consents.get(&(node, term));
+                raft.membership().majority_of(|n| n == node || consents.is_some_and(|c| c.contains(&n)))
+            }
+        };
+        if is_asked { Ok(()) } else { Err(Violation::CampaignUnasked { node, term }) }
+    }
+
+    /// What a leader knows its follower to have never gets less: not by a message that comes late. But for a follower that
+    /// says so itself, and one that is bound to no directory yet and may come with another.
+    fn matched_grows(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
+        let (raft, term) = (replica.raft(), replica.raft().term());
+        for (peer, view) in raft.followers() {
+            let known = self.matched.entry((node, term, peer)).or_default();
+            let may_fall = view.damaged || view.matched == Index(0) || !raft.membership().storages.contains_key(&peer);
+            let from = std::mem::replace(known, view.matched);
+            if view.matched < from && !may_fall {
+                let what = "leader's knowledge of a follower";
+                return Err(Violation::Fell { node, what, from: from.0, to: view.matched.0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// A leader makes voters of learners by itself: each of them must have at least what there was when it became one. `has`
+    /// tells whether a node that is up and whole has an entry on disk.
+    pub(crate) fn promoted(
+        &self,
+        leader: NodeId,
+        replica: &Replica,
+        index: Index,
+        has: impl Fn(NodeId, Index, Term) -> bool,
+    ) -> Result<(), Violation> {
+        let log = replica.raft().log();
+        if replica.raft().role() != RoleKind::Leader || index <= log.start().index {
+            return Ok(());
+        }
+        let (before, now) = (log.membership_at(index.prev()), log.membership_at(index));
+        for node in now.voters.iter().filter(|n| before.learners.contains_key(n)) {
+            let memberships = log.range(log.start().index.next(), index.prev()).iter().rev();
+            let memberships = memberships.filter_map(|e| match &e.kind {
+                EntryKind::Membership(membership) => Some((e, membership)),
+                EntryKind::Noop | EntryKind::Command(_) => None,
+            });
+            let since = memberships.take_while(|(_, m)| m.learners.contains_key(node)).last();
+            if since.is_some_and(|(e, _)| !has(*node, e.index, e.term)) {
+                return Err(Violation::PromotedTooEarly { leader, node: *node, index });
+            }
+        }
+        Ok(())
     }
 
     /// A node became leader.

@@ -112,6 +112,11 @@ impl Disk {
         Ok(seq)
     }
 
+    /// Whether these writes remove entries that are on disk.
+    pub(crate) fn truncates(&self, writes: &[Write]) -> bool {
+        writes.iter().any(|write| write.from.0 <= self.terms.len() as u64)
+    }
+
     pub(crate) fn remember(&mut self, changes: &Changes) -> Result<(), StorageError> {
         let open = self.open.as_mut().expect("a node that is up has its disk open");
         open.state.write(&mut open.state_conn, changes)
