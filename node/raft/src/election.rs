@@ -32,9 +32,13 @@ pub(crate) struct Ballot {
 }
 
 impl Raft {
-    /// Whether this node may ask for votes: it is a voter, in this directory, and its disk is whole.
+    /// Whether this node may ask for votes: it is a voter, in this directory, and its disk is whole. One that an entry
+    /// removes which is not committed here may still be needed: perhaps the others, without it, are no majority of the
+    /// membership before, and it alone has all that is committed (thesis 4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.damage.is_none() && !self.is_installing() && self.membership().counts(self.config.id, self.config.storage)
+        let in_force = [self.membership(), self.log.membership_at(self.commit)];
+        let may_vote = in_force.iter().any(|m| m.counts(self.config.id, self.config.storage));
+        self.damage.is_none() && !self.is_installing() && may_vote
     }
 
     /// No leader was heard for too long.

@@ -256,7 +256,9 @@ impl Checks {
         if raft.term() != term {
             return Ok(()); // It lost its office in the same round.
         }
-        if !raft.membership().counts(node, raft.storage()) {
+        // Who is removed by an entry that is not committed may still be needed (thesis 4.2.2).
+        let in_force = [raft.membership(), raft.log().membership_at(raft.commit())];
+        if !in_force.iter().any(|m| m.counts(node, raft.storage())) {
             return Err(Violation::LeaderWithoutVote { leader: node, term });
         }
         let log = raft.log();
