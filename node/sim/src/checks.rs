@@ -49,12 +49,18 @@ struct Seen {
 }
 
 impl Checks {
-    /// A node starts: what was only in memory may be less now, what it has shown may not, unless its disk was replaced.
+    /// A node starts: what was only in memory may be less now; term and vote that it has shown may not, unless its disk was
+    /// replaced.
     pub(crate) fn started(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
         let seen = self.seen.entry(node).or_default();
         let (storage, term) = (replica.raft().storage(), replica.raft().term());
         let shown = if seen.shown.0 == storage { seen.shown.1 } else { Term(0) };
         *seen = Seen { term, commit: Index(0), now_ms: 0, led: None, shown: (storage, shown) };
+        // A damaged disk may have lost it: then the node knows that, and does not vote.
+        let shown_vote = self.votes.get(&(node, storage, term)).filter(|_| !replica.raft().is_damaged());
+        if let Some(candidate) = shown_vote.copied().filter(|c| replica.raft().voted_for() != Some(*c)) {
+            return Err(Violation::VoteForgotten { node, term, candidate });
+        }
         if shown <= term { Ok(()) } else { Err(Violation::Fell { node, what: "term", from: shown.0, to: term.0 }) }
     }
 
@@ -134,6 +140,7 @@ impl Checks {
         match &observed.what {
             Observation::Appended { first, last, .. } => self.appended(node, replica, *first, *last),
             Observation::MembershipChanged { index, .. } => membership_follows(node, replica, *index),
+            Observation::Committed { index } => commits_own_term(node, replica, observed.term, *index),
             Observation::Became { role: RoleKind::Leader, .. } => self.leads(node, replica, observed.term),
             Observation::Became { role: RoleKind::Candidate, cause } => {
                 self.campaigns(node, replica, observed.term, *cause)
@@ -144,7 +151,6 @@ impl Checks {
             | Observation::VoteCast { .. }
             | Observation::VoteReceived { .. }
             | Observation::Truncated { .. }
-            | Observation::Committed { .. }
             | Observation::Sending { .. }
             | Observation::TransferStarted { .. }
             | Observation::TransferEnded { .. }
@@ -303,6 +309,14 @@ impl Checks {
     pub(crate) fn committed(&self) -> Index {
         Index(self.committed.len() as u64)
     }
+}
+
+/// A leader counts only for entries of its own term: what is before them is committed with them (paper 5.4.2).
+fn commits_own_term(node: NodeId, replica: &Replica, term: Term, index: Index) -> Result<(), Violation> {
+    let raft = replica.raft();
+    let leads = raft.role() == RoleKind::Leader && raft.term() == term;
+    let is_own = raft.log().term_at(index).is_none_or(|t| t == term);
+    if !leads || is_own { Ok(()) } else { Err(Violation::CommittedByCounting { leader: node, term, index }) }
 }
 
 /// The membership at an entry must share majorities with the one before it.

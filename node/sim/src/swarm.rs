@@ -362,6 +362,9 @@ impl Run<'_> {
         if membership.is_joint() {
             return Err("the membership is joint".into());
         }
+        if !membership.is_voter(leader) {
+            return Err(format!("{leader} leads and is no voter"));
+        }
         if let Some((node, _)) = membership.learners.iter().find(|(_, learner)| learner.promote) {
             return Err(format!("{node} is not promoted"));
         }

@@ -90,6 +90,26 @@ pub enum Violation {
         /// The second.
         other: NodeId,
     },
+    /// Paper, 5.4.2 and figure 8: an entry of an earlier term is committed only by one of the leader's own.
+    #[error("{leader} leads {term} and commits entry {index} of an earlier term by counting")]
+    CommittedByCounting {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+        /// The entry.
+        index: Index,
+    },
+    /// A vote is remembered for as long as its term lasts (paper, figure 2).
+    #[error("{node} comes back and has forgotten its vote for {candidate} in {term}")]
+    VoteForgotten {
+        /// The voter.
+        node: NodeId,
+        /// The term.
+        term: Term,
+        /// Who got the vote.
+        candidate: NodeId,
+    },
     /// Something was acknowledged that a majority does not have on disk.
     #[error("entry {index} of {term} was acknowledged and is durable on {on:?} only")]
     AcknowledgedTooEarly {
