@@ -8,7 +8,10 @@
 
 use raftdeck_raft::{Index, LogStart, RoleKind, Sending, SnapshotMeta};
 
-use crate::replica::{Effects, Refused, Replica, Ticket};
+use crate::{
+    mutants::{self, Mutant},
+    replica::{Effects, Refused, Replica, Ticket},
+};
 
 /// How much of the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,8 @@ impl Replica {
             Some(meta) if gets_it && self.raft.role() == RoleKind::Leader => meta.start.index,
             Some(_) | None => Index(u64::MAX),
         };
-        self.retention.remembered.min(bound)
+        let kept = if mutants::on(Mutant::CompactsTooMuch) { self.raft.commit() } else { self.retention.remembered };
+        kept.min(bound)
     }
 
     /// Cuts the log as far as it can be.

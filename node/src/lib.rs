@@ -21,6 +21,8 @@ pub mod executor;
 pub mod faults;
 pub mod handle;
 pub(crate) mod listener;
+#[doc(hidden)]
+pub mod mutants;
 pub mod node;
 pub mod observe;
 pub mod replica;

@@ -2,6 +2,9 @@
 //!
 //! Exit status: 0 when it was asked to stop, 1 when it cannot start or go on (one line says why), 2 for wrong usage.
 
+#[cfg(all(feature = "mutants", not(debug_assertions)))]
+compile_error!("deliberate bugs have no place in a release: build without the feature `mutants`");
+
 use std::{
     fs::File,
     io::{self, Write as _},

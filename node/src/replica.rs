@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::{
     compaction::Retention,
+    mutants::{self, Mutant},
     steering::{Change, Steering},
 };
 
@@ -409,7 +410,9 @@ impl Replica {
         if !output.send_durable.is_empty() {
             self.held.push_back(Held { after: output.after, messages: output.send_durable });
         }
-        while let Some(ready) = self.held.pop_front_if(|held| held.after <= self.durable) {
+        while let Some(ready) =
+            self.held.pop_front_if(|held| held.after <= self.durable || mutants::on(Mutant::SendsBeforeDisk))
+        {
             effects.send.extend(ready.messages);
         }
         for entry in output.committed {
@@ -435,8 +438,9 @@ impl Replica {
             }
             EntryKind::Command(bytes) => {
                 // A program that cannot read the log must not guess: all nodes would have to guess alike.
-                let command = Command::decode(bytes)
+                let mut command = Command::decode(bytes)
                     .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
+                command.stamp_ms += if mutants::on(Mutant::TimeIsLocal) { self.ticks } else { 0 };
                 let reply = self.machine.apply(index.0, &command);
                 effects.work |= !matches!(command.op, Op::Heartbeat { .. } | Op::OpenSession);
                 if let Some(what) = tell(&command.op, &reply) {
@@ -452,7 +456,7 @@ impl Replica {
             let ((place, term), Waiting { ticket, .. }) = first.remove_entry();
             assert_eq!(place, index, "a caller was left behind at {place}");
             let outcome = match &answer {
-                Some(applied) if term == entry.term => Ok(applied.clone()),
+                Some(applied) if term == entry.term || mutants::on(Mutant::AnswersOtherTerm) => Ok(applied.clone()),
                 Some(_) | None => Err(Refused::Superseded),
             };
             effects.replies.push((ticket, outcome));

@@ -49,6 +49,8 @@ mod job;
 mod keys;
 pub mod limits;
 mod machine;
+#[doc(hidden)]
+pub mod mutants;
 mod ready;
 mod recent;
 mod reply;

@@ -23,8 +23,16 @@ use std::{
 };
 
 use crate::{
-    Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec, counts::Counts, due::Due, keys::Keys,
-    limits::Bounds, ready::Ready, recent::Recents, sessions::Sessions, transition::At,
+    Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec,
+    counts::Counts,
+    due::Due,
+    keys::Keys,
+    limits::Bounds,
+    mutants::{self, Mutant},
+    ready::Ready,
+    recent::Recents,
+    sessions::Sessions,
+    transition::At,
 };
 
 /// The job state machine. See the crate's head for its laws.
@@ -99,7 +107,8 @@ impl Machine {
     /// Applies the entry at `index`, which must be the next one.
     pub fn apply(&mut self, index: u64, command: &Command) -> Reply {
         self.advance(index);
-        self.now_ms = self.now_ms.max(command.stamp_ms);
+        let before_ms = if mutants::on(Mutant::TimeFalls) { 0 } else { self.now_ms };
+        self.now_ms = before_ms.max(command.stamp_ms);
         let at = At { index, now_ms: self.now_ms };
         match command.session {
             None => self.execute(&command.op, at),

@@ -33,7 +33,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, JobId, Reply, RestoreError, SessionId, codec, limits::Bounds};
+use crate::{
+    DecodeError, JobId, Reply, RestoreError, SessionId, codec,
+    limits::Bounds,
+    mutants::{self, Mutant},
+};
 
 /// Which call of which session a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +167,7 @@ impl LastCall {
 impl Sessions {
     pub(crate) fn new(rows: Vec<(SessionId, SessionEntry)>) -> Result<Self, RestoreError> {
         let mut sessions = Self::default();
-        for (session, entry) in rows {
+        for (session, entry) in rows.into_iter().filter(|_| !mutants::on(Mutant::RestoresNoSessions)) {
             if let Some(last) = &entry.last {
                 Kept::decode(&last.reply).map_err(|error| RestoreError::Session { session, error })?;
             }
@@ -184,13 +188,18 @@ impl Sessions {
     /// How a call with this request stands.
     pub(crate) fn standing(&self, call: SessionCall, request_digest: u64) -> Result<CallStanding<'_>, SessionRefusal> {
         let SessionCall { session, seq } = call;
-        let Some(held) = self.held.get(&session) else { return Err(SessionRefusal::Expired { session }) };
+        let Some(held) = self.held.get(&session) else {
+            if mutants::on(Mutant::DoesExpiredCalls) {
+                return Ok(CallStanding::New);
+            }
+            return Err(SessionRefusal::Expired { session });
+        };
         match &held.entry.last {
             Some(last) if last.seq > seq => Err(SessionRefusal::Overtaken { session, seq, last: last.seq }),
             Some(last) if last.seq == seq && last.request_digest != request_digest => {
                 Err(SessionRefusal::Reused { session, seq })
             }
-            Some(last) if last.seq == seq => Ok(CallStanding::Done(last)),
+            Some(last) if last.seq == seq && !mutants::on(Mutant::DoesCallsAgain) => Ok(CallStanding::Done(last)),
             Some(_) | None => Ok(CallStanding::New),
         }
     }

@@ -15,7 +15,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Body, Cause, Index, NodeId, Observation, Raft, RoleKind, StorageId, Term, VoteRefusal, node::Role, quorum::Tally,
+    Body, Cause, Index, NodeId, Observation, Raft, RoleKind, StorageId, Term, VoteRefusal,
+    mutants::{self, Mutant},
+    node::Role,
+    quorum::Tally,
 };
 
 /// What a candidate asks.
@@ -29,14 +32,20 @@ pub(crate) struct Ballot {
 }
 
 impl Raft {
-    /// Whether this node may ask for votes: it is a voter, in this directory, and its disk is whole.
+    /// Whether this node may ask for votes: it is a voter, in this directory, and its disk is whole. One that an entry
+    /// removes which is not committed here may still be needed: perhaps the others, without it, are no majority of the
+    /// membership before, and it alone has all that is committed (thesis 4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.damage.is_none() && !self.is_installing() && self.membership().counts(self.config.id, self.config.storage)
+        let in_force = [self.membership(), self.log.membership_at(self.commit)];
+        let may_vote = in_force.iter().any(|m| m.counts(self.config.id, self.config.storage));
+        self.damage.is_none() && !self.is_installing() && may_vote
     }
 
     /// No leader was heard for too long.
     pub(crate) fn time_out(&mut self) {
-        if self.may_campaign() {
+        if self.may_campaign() && mutants::on(Mutant::NoPreVote) {
+            self.start_campaign(Cause::ElectionTimeout { ticks: self.election_timeout }, false);
+        } else if self.may_campaign() {
             self.start_pre_vote();
         } else {
             // Who may not campaign can only wait; but what it believes of a leader is out of date.
@@ -107,7 +116,7 @@ impl Raft {
     /// learner: its promotion may be in entries that it does not have yet (etcd 10998).
     fn refusal(&self, ballot: Ballot) -> Option<VoteRefusal> {
         let Ballot { candidate, asked, pre, transfer, last } = ballot;
-        if self.damage.is_some() || self.is_installing() {
+        if (self.damage.is_some() && !mutants::on(Mutant::DamagedVotes)) || self.is_installing() {
             return Some(VoteRefusal::Damaged);
         }
         if let Some(leader) = self.live_leader(candidate).filter(|_| !transfer) {
@@ -116,12 +125,12 @@ impl Raft {
         if asked < self.term || (pre && asked == self.term) {
             return Some(VoteRefusal::StaleTerm);
         }
-        if let Some(other) = self.voted_for.filter(|v| !pre && *v != candidate) {
+        if let Some(other) = self.voted_for.filter(|v| !pre && *v != candidate && !mutants::on(Mutant::VotesTwice)) {
             return Some(VoteRefusal::AlreadyVoted(other));
         }
         let (own_index, own_term) = self.log.last();
         let (index, term) = last;
-        if (term, index) < (own_term, own_index) {
+        if (term, index) < (own_term, own_index) && !mutants::on(Mutant::VotesForAnyLog) {
             return Some(VoteRefusal::LogBehind);
         }
         None
@@ -131,6 +140,7 @@ impl Raft {
     /// has given up its office: it protects nobody any more.
     pub(crate) fn live_leader(&self, candidate: NodeId) -> Option<NodeId> {
         match self.role {
+            _ if mutants::on(Mutant::IgnoresLiveLeader) => None,
             Role::Leader(_) => Some(self.config.id),
             Role::Follower { leader } => {
                 let heard = self.leader_heard_ticks_ago()?;
@@ -149,7 +159,7 @@ impl Raft {
         asked: Term,
         refused: Option<VoteRefusal>,
     ) {
-        if !self.membership().counts(voter, storage) {
+        if !self.membership().counts(voter, storage) && !mutants::on(Mutant::CountsStrangersVote) {
             return; // No voter, or one that speaks from a directory that made no promises.
         }
         let votes = match &mut self.role {

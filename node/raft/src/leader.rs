@@ -6,7 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Cause, Index, NodeId, PeerView, Raft, StorageId, node::Role, progress::Progress, read::Reads};
+use crate::{
+    Cause, Index, NodeId, PeerView, Raft, StorageId,
+    mutants::{self, Mutant},
+    node::Role,
+    progress::Progress,
+    read::Reads,
+};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +46,7 @@ impl Raft {
 
     /// What is known of a follower that counts towards a majority.
     fn counted<'a>(&self, leader: &'a Leader, node: NodeId) -> Option<&'a Progress> {
-        let progress = leader.followers.get(&node).filter(|p| !p.is_damaged())?;
+        let progress = leader.followers.get(&node).filter(|p| !p.is_damaged() || mutants::on(Mutant::CountsDamaged))?;
         let membership = self.log.membership();
         progress.storage().is_none_or(|storage| membership.counts(node, storage)).then_some(progress)
     }
@@ -56,7 +62,7 @@ impl Raft {
     /// Heartbeats, and everything a leader does from time to time.
     pub(crate) fn tick_leader(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
-        if self.now >= leader.grace_until && !self.hears_majority(leader) {
+        if self.now >= leader.grace_until && !self.hears_majority(leader) && !mutants::on(Mutant::NoCheckQuorum) {
             self.step_down(Cause::MajoritySilent);
             return;
         }

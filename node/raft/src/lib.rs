@@ -38,6 +38,7 @@
 //! | `message`, `output`, `observation` | the values that go in and out |
 //! | `config` | what a node is told when it starts |
 //! | `node` | the struct itself: terms, roles, dispatch |
+//! | `mutants` | deliberate bugs, for the proof of the simulator |
 //!
 //! # Laws
 //!
@@ -70,6 +71,8 @@ mod membership;
 mod message;
 #[cfg(test)]
 mod model;
+#[doc(hidden)]
+pub mod mutants;
 mod node;
 mod observation;
 mod output;

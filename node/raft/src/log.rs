@@ -17,7 +17,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::{Index, LogStart, Membership, Term, WriteSeq};
+use crate::{
+    Index, LogStart, Membership, Term, WriteSeq,
+    mutants::{self, Mutant},
+};
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -228,10 +231,10 @@ impl Log {
         let keep = from.prev();
         let gone = self.entries.drain(self.count_to(keep)..);
         self.bytes -= gone.map(|e| e.weight_bytes()).sum::<usize>();
-        self.memberships.retain(|(at, _)| *at <= keep);
+        self.memberships.retain(|(at, _)| *at <= keep || mutants::on(Mutant::KeepsTruncated));
         self.durable = self.durable.min(keep);
         self.unwritten = self.unwritten.min(from);
-        for write in &mut self.under_way {
+        for write in self.under_way.iter_mut().filter(|_| !mutants::on(Mutant::OldWriteVouches)) {
             write.covers = write.covers.min(keep);
         }
     }

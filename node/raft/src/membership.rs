@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Index, NodeId, StorageId,
+    mutants::{self, Mutant},
     quorum::{self, Tally},
 };
 
@@ -103,14 +104,20 @@ impl Membership {
 
     /// The highest number that a majority has reached, in a joint membership a majority of each set.
     pub(crate) fn reached(&self, by: impl Fn(NodeId) -> Index) -> Index {
-        let reached = |set: &BTreeSet<NodeId>| quorum::reached_by_majority(set.iter().map(|n| by(*n)));
-        if self.is_joint() { reached(&self.voters).min(reached(&self.outgoing)) } else { reached(&self.voters) }
+        let learners = self.learners.keys().copied().filter(|_| mutants::on(Mutant::CountsLearners));
+        let reached =
+            |set: &BTreeSet<NodeId>| quorum::reached_by_majority(set.iter().copied().chain(learners.clone()).map(&by));
+        if self.is_joint() && !mutants::on(Mutant::JointByNewAlone) {
+            reached(&self.voters).min(reached(&self.outgoing))
+        } else {
+            reached(&self.voters)
+        }
     }
 
     /// What an election has come to. In a joint membership both sets must be won, and one that is lost loses all.
     pub(crate) fn tally(&self, votes: &BTreeMap<NodeId, bool>) -> Tally {
         let incoming = quorum::tally(&self.voters, votes);
-        if !self.is_joint() {
+        if !self.is_joint() || mutants::on(Mutant::JointByNewAlone) {
             return incoming;
         }
         match (incoming, quorum::tally(&self.outgoing, votes)) {
@@ -124,7 +131,11 @@ impl Membership {
     /// itself when it is committed.
     pub(crate) fn towards(&self, next: Membership) -> Membership {
         assert!(!self.is_joint() && !next.is_joint(), "a change begins and ends outside the joint state");
-        let outgoing = if self.voters == next.voters { BTreeSet::new() } else { self.voters.clone() };
+        let outgoing = if self.voters == next.voters || mutants::on(Mutant::SkipsJoint) {
+            BTreeSet::new()
+        } else {
+            self.voters.clone()
+        };
         Membership { outgoing, ..next }.tidy(self)
     }
 

@@ -10,8 +10,14 @@ use bytes::Bytes;
 
 use crate::{
     Body, Cause, Config, Damage, EntryKind, Envelope, HardState, Index, Log, Membership, NodeId, Observation, Observed,
-    Output, ReadRound, ReadToken, Restart, Sending, SnapshotMeta, StorageId, Term, Write, WriteSeq, election::Ballot,
-    leader::Leader, progress::Progress, random::Random, snapshot::Receiving, transfer::Transfer,
+    Output, ReadRound, ReadToken, Restart, Sending, SnapshotMeta, StorageId, Term, Write, WriteSeq,
+    election::Ballot,
+    leader::Leader,
+    mutants::{self, Mutant},
+    progress::Progress,
+    random::Random,
+    snapshot::Receiving,
+    transfer::Transfer,
 };
 
 /// A role without its data.
@@ -227,19 +233,18 @@ impl Raft {
             Body::Append(_) | Body::Heartbeat { .. } | Body::SnapshotOffer(_) | Body::SnapshotChunk(_)
                 if term < self.term =>
             {
-                self.reply_to_heartbeat(from, ReadRound(0));
+                if !mutants::on(Mutant::SilentToDeposed) {
+                    self.reply_to_heartbeat(from, ReadRound(0));
+                }
             }
             Body::Append(append) => self.handle_append(from, id, append),
             Body::Heartbeat { commit, read } => self.handle_heartbeat(from, id, commit, read),
             Body::SnapshotOffer(meta) => self.handle_snapshot_offer(from, id, *meta),
             Body::SnapshotChunk(chunk) => self.handle_snapshot_chunk(from, id, chunk),
             // What was said in an earlier term says nothing about this one.
-            Body::Appended { .. }
-            | Body::Rejected(_)
-            | Body::HeartbeatReply { .. }
-            | Body::SnapshotWanted { .. }
-            | Body::TimeoutNow
+            Body::Appended { .. } | Body::Rejected(_) | Body::HeartbeatReply { .. } | Body::SnapshotWanted { .. }
                 if term < self.term => {}
+            Body::TimeoutNow if term < self.term && !mutants::on(Mutant::ObeysOldOrder) => {}
             Body::TimeoutNow => self.handle_timeout_now(from, id),
             // Answers to a leader, from a directory that is not the member's: they count for nothing.
             Body::Appended { .. } | Body::Rejected(_) | Body::HeartbeatReply { .. } | Body::SnapshotWanted { .. }
@@ -482,6 +487,7 @@ impl Raft {
     /// Follows in the present term. The vote of this term stays as it is: it can be given only once.
     pub(crate) fn become_follower(&mut self, leader: Option<NodeId>, cause: Cause) {
         let was = std::mem::replace(&mut self.role, Role::Follower { leader });
+        self.voted_for = self.voted_for.filter(|_| !mutants::on(Mutant::ForgetsVote));
         match was {
             Role::Follower { .. } => return,
             Role::PreCandidate { .. } | Role::Candidate { .. } => {}
@@ -510,7 +516,8 @@ impl Raft {
     }
 
     fn hard(&self) -> HardState {
-        HardState { term: self.term, voted_for: self.voted_for, damage: self.damage }
+        let voted_for = self.voted_for.filter(|_| !mutants::on(Mutant::WritesNoVote));
+        HardState { term: self.term, voted_for, damage: self.damage }
     }
 
     /// May leave before this node's disk has its entries. Not before it has its term: a node must not come back with a

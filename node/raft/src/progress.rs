@@ -14,7 +14,10 @@
 
 use std::collections::VecDeque;
 
-use crate::{Index, ReadRound, StorageId};
+use crate::{
+    Index, ReadRound, StorageId,
+    mutants::{self, Mutant},
+};
 
 /// How a leader sends to a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +168,7 @@ impl Progress {
 
     /// How much of what is committed may be told to this follower.
     pub(crate) fn tellable(&self, commit: Index) -> Index {
-        self.matched.min(commit)
+        if mutants::on(Mutant::BeatsUnclamped) { commit } else { self.matched.min(commit) }
     }
 
     /// Whether there is news for this follower.
@@ -285,7 +288,7 @@ impl Progress {
     /// something later has already overtaken it, or the follower refuses what it once had on disk. In the second case it
     /// has lost its log, and asking again at once would only go round and round; the next try is when this one is overdue.
     pub(crate) fn refused(&mut self, prev: Index, at: Index) -> bool {
-        if self.damaged && prev <= self.matched {
+        if (self.damaged || mutants::on(Mutant::LowersMatched)) && prev <= self.matched {
             self.matched = at.min(prev.prev());
         }
         let overtaken = matches!(self.mode, Mode::Probing { .. }) && prev != self.next.prev();

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Index, NodeId};
+use crate::{
+    Index, NodeId,
+    mutants::{self, Mutant},
+};
 
 /// How many of `voters` nodes are a majority.
 #[must_use]
 pub fn majority(voters: usize) -> usize {
-    voters / 2 + 1
+    if mutants::on(Mutant::HalfIsEnough) { voters.div_ceil(2) } else { voters / 2 + 1 }
 }
 
 /// The highest index that a majority of the voters has reached.

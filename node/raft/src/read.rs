@@ -11,7 +11,12 @@
 
 use std::collections::VecDeque;
 
-use crate::{Index, NodeId, Raft, node::Role};
+use crate::{
+    Index, NodeId, Raft,
+    mutants::{self, Mutant},
+    node::Role,
+    progress::Progress,
+};
 
 /// Names a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,10 +81,13 @@ impl Raft {
         let commit = self.commit;
         let own_term_committed = self.own_term_committed();
         let Role::Leader(leader) = &mut self.role else { return false };
-        if !own_term_committed || leader.reads.waiting.back().is_none_or(|last| last.round.is_some()) {
+        let may_begin = own_term_committed || mutants::on(Mutant::ReadsTooEarly);
+        if !may_begin || leader.reads.waiting.back().is_none_or(|last| last.round.is_some()) {
             return false;
         }
-        leader.reads.round = ReadRound(leader.reads.round.0 + 1);
+        if leader.reads.round == ReadRound(0) || !mutants::on(Mutant::ReusesReadRounds) {
+            leader.reads.round = ReadRound(leader.reads.round.0 + 1);
+        }
         let round = leader.reads.round;
         for read in leader.reads.waiting.iter_mut().filter(|r| r.round.is_none()) {
             read.round = Some((round, commit));
@@ -93,7 +101,8 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return };
         let Some(Waiting { round: Some((first, _)), .. }) = leader.reads.waiting.front() else { return };
         let now = leader.reads.round;
-        let confirmed = self.majority_reached(|p| Index(p.read_round().0), Index(now.0));
+        let answered = |p: &Progress| if mutants::on(Mutant::ReadsAtOnce) { now } else { p.read_round() };
+        let confirmed = self.majority_reached(|p| Index(answered(p).0), Index(now.0));
         if confirmed.0 < first.0 {
             return;
         }
@@ -117,7 +126,7 @@ impl Raft {
     /// This leader gives up its office: whoever waits is told.
     pub(crate) fn fail_reads(&mut self, reads: Reads, leader: Option<NodeId>) {
         let failed = reads.waiting.into_iter().map(|r| (r.token, Err(ReadError::NotLeader { leader })));
-        self.output.reads.extend(failed);
+        self.output.reads.extend(failed.filter(|_| !mutants::on(Mutant::ForgetsReads)));
     }
 }
 

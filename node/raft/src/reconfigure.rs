@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     Body, Cause, EntryKind, Index, Learner, Membership, NodeId, Observation, Raft, Sending, StorageId, Term,
-    node::Role, progress::Progress,
+    mutants::{self, Mutant},
+    node::Role,
+    progress::Progress,
 };
 
 /// Why a change of the membership was not begun.
@@ -68,11 +70,12 @@ impl Raft {
         if !matches!(self.role, Role::Leader(_)) {
             return Err(ChangeError::NotLeader { leader: self.leader() });
         }
-        if !self.own_term_committed() {
+        if !self.own_term_committed() && !mutants::on(Mutant::ChangesTooEarly) {
             return Err(ChangeError::TooEarly);
         }
         let index = self.log.membership_index();
-        if index > self.commit || self.log.membership().is_joint() {
+        let is_committed = index <= self.commit || mutants::on(Mutant::ChangesTwice);
+        if !is_committed || self.log.membership().is_joint() {
             return Err(ChangeError::UnderWay { index });
         }
         Ok(())
@@ -110,7 +113,7 @@ impl Raft {
         if membership.is_joint() {
             let left = membership.left();
             self.append_membership(left);
-        } else if !membership.voters.contains(&self.config.id) {
+        } else if !membership.voters.contains(&self.config.id) && !mutants::on(Mutant::RemovedLeaderStays) {
             let best = membership.voters.iter().filter(|n| leader.followers.get(n).is_some_and(|p| !p.is_damaged()));
             let successor = best.max_by_key(|n| leader.followers[n].matched()).copied();
             self.step_down(Cause::Removed);
@@ -188,7 +191,8 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { return None };
         let membership = self.log.membership();
         let is_ready = |node: &NodeId, learner: &Learner| {
-            learner.promote && leader.followers.get(node).is_some_and(|p| p.is_caught_up() && !p.is_damaged())
+            let ready = |p: &Progress| p.is_caught_up() || mutants::on(Mutant::PromotesAtOnce);
+            learner.promote && leader.followers.get(node).is_some_and(|p| ready(p) && !p.is_damaged())
         };
         let ready: Vec<NodeId> = membership.learners.iter().filter(|(n, l)| is_ready(n, l)).map(|(n, _)| *n).collect();
         if ready.is_empty() {

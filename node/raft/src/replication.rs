@@ -15,7 +15,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     Append, Body, Cause, Entry, EntryKind, Index, NodeId, Observation, Raft, ReadRound, Rejection, RoleKind, Sending,
-    leader::Leader, node::Role, progress::Progress, read::Reads,
+    leader::Leader,
+    mutants::{self, Mutant},
+    node::Role,
+    progress::Progress,
+    read::Reads,
 };
 
 impl Raft {
@@ -41,7 +45,9 @@ impl Raft {
             self.observe(Observation::Sending { peer, how: Sending::Probing, cause: Cause::NewLeader });
         }
         self.transfer_sees_leader(self.config.id);
-        self.append_own(vec![EntryKind::Noop]);
+        if !mutants::on(Mutant::AppendsNoNoop) {
+            self.append_own(vec![EntryKind::Noop]);
+        }
     }
 
     /// Appends entries of this leader's own and sends them on.
@@ -153,7 +159,8 @@ impl Raft {
             self.send_durable(leader, Body::Appended { index, damaged });
             return;
         }
-        if self.log.term_at(prev) != Some(prev_term) {
+        let agrees = mutants::on(Mutant::SkipsPrevCheck) && prev <= self.log.last().0;
+        if self.log.term_at(prev) != Some(prev_term) && !agrees {
             let hint = self.log.agreement_possible_at(prev, prev_term);
             self.send_now(leader, Body::Rejected(Rejection { prev, hint, damaged }));
             return;
@@ -161,7 +168,8 @@ impl Raft {
         let proven = Index(prev.0 + entries.len() as u64);
         self.take_entries(entries, message);
         self.agreed = self.agreed.max(proven);
-        self.commit_up_to(commit.min(proven));
+        let known = if mutants::on(Mutant::CommitsUnclamped) { self.log.last().0 } else { proven };
+        self.commit_up_to(commit.min(known));
         self.settle_damage();
         let damaged = self.damage.is_some();
         self.send_durable(leader, Body::Appended { index: proven, damaged });
@@ -169,7 +177,8 @@ impl Raft {
 
     /// Puts in what is missing; removes what conflicts.
     fn take_entries(&mut self, entries: Vec<Entry>, message: u64) {
-        let Some(start) = entries.iter().position(|e| self.log.term_at(e.index) != Some(e.term)) else {
+        let is_new = |e: &Entry| self.log.term_at(e.index) != Some(e.term) || mutants::on(Mutant::TruncatesOnOverlap);
+        let Some(start) = entries.iter().position(is_new) else {
             return; // All here already: it came twice, or late.
         };
         let (first, last) = (entries[start].index, entries[entries.len() - 1].index);
@@ -192,7 +201,8 @@ impl Raft {
         if !self.is_installing() {
             // The leader names only what it has seen acknowledged. But by whom? Perhaps by an earlier life of this node,
             // with another disk: only what an append of this term has shown to be equal is committed.
-            self.commit_up_to(commit.min(self.agreed));
+            let known = if mutants::on(Mutant::BeatsUnclamped) { self.log.last().0 } else { self.agreed };
+            self.commit_up_to(commit.min(known));
             self.settle_damage();
         }
         self.reply_to_heartbeat(leader, read);
@@ -253,7 +263,7 @@ impl Raft {
         progress.confirmed(read);
         let overdue =
             progress.unanswered_since().is_some_and(|at| self.now - at >= u64::from(self.config.election_ticks_min));
-        if overdue {
+        if overdue && !mutants::on(Mutant::WindowStaysShut) {
             self.forget_in_flight(peer);
         }
         self.confirm_reads();
@@ -273,9 +283,11 @@ impl Raft {
 
     /// Commits what a majority has on disk, this leader's own disk included.
     pub(crate) fn advance_commit(&mut self) {
-        let reached = self.majority_reached(Progress::matched, self.log.durable());
+        let own = if mutants::on(Mutant::CountsItselfEarly) { self.log.last().0 } else { self.log.durable() };
+        let reached = self.majority_reached(Progress::matched, own);
         // Figure 8 of the paper: an entry of an earlier term is committed only by one of this term after it.
-        if reached > self.commit && self.log.term_at(reached) == Some(self.term) {
+        let is_own_term = self.log.term_at(reached) == Some(self.term) || mutants::on(Mutant::CommitsOldTerms);
+        if reached > self.commit && is_own_term {
             self.commit_up_to(reached);
             self.go_on_with_change();
         }

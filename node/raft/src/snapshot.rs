@@ -22,7 +22,11 @@
 
 use bytes::Bytes;
 
-use crate::{Body, Cause, Index, LogStart, NodeId, Observation, Raft, Sending, node::Role};
+use crate::{
+    Body, Cause, Index, LogStart, NodeId, Observation, Raft, Sending,
+    mutants::{self, Mutant},
+    node::Role,
+};
 
 /// Names a snapshot: two with the same index may differ in their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,7 +153,8 @@ impl Raft {
         assert!(self.receiving.take().is_some_and(|r| r.installing && r.meta == meta), "a snapshot nobody waited for");
         let index = meta.start.index;
         assert!(index > self.commit, "a snapshot as of {index} would undo what is committed, up to {}", self.commit);
-        self.log.begin_after(meta.start);
+        let late = u64::from(mutants::on(Mutant::SnapshotOneLate));
+        self.log.begin_after(LogStart { index: Index(index.0 + late), ..meta.start });
         self.commit = index;
         self.delivered = index;
         self.agreed = self.agreed.max(index);

@@ -8,7 +8,11 @@
 //! - one transfer at a time, and every one ends with an outcome;
 //! - an order to campaign is obeyed only in the term and from the leader it came from: one that comes late starts nothing.
 
-use crate::{Body, Cause, NodeId, Observation, Raft, RoleKind, Term, node::Role};
+use crate::{
+    Body, Cause, NodeId, Observation, Raft, RoleKind, Term,
+    mutants::{self, Mutant},
+    node::Role,
+};
 
 /// Why a transfer was not even begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +97,8 @@ impl Raft {
 
     /// A transfer does not last for ever.
     pub(crate) fn expire_transfer(&mut self) {
-        if self.transfer.is_some_and(|t| self.now - t.since >= u64::from(self.config.election_ticks_min)) {
+        let ticks_max = u64::from(self.config.election_ticks_min);
+        if self.transfer.is_some_and(|t| self.now - t.since >= ticks_max) && !mutants::on(Mutant::TransferNeverEnds) {
             self.end_transfer(TransferOutcome::TimedOut);
         }
     }
@@ -118,7 +123,8 @@ impl Raft {
 
     /// The leader wants this node to lead.
     pub(crate) fn handle_timeout_now(&mut self, from: NodeId, message: u64) {
-        if self.role() == RoleKind::Follower && self.leader() == Some(from) && self.may_campaign() {
+        let is_from_leader = self.leader() == Some(from) || mutants::on(Mutant::ObeysOldOrder);
+        if self.role() == RoleKind::Follower && is_from_leader && self.may_campaign() {
             self.start_campaign(Cause::TransferAsked { from, message }, true);
         }
     }

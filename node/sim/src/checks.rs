@@ -10,8 +10,8 @@ use std::{
 
 use raftdeck_node::replica::{Replica, Ticket};
 use raftdeck_raft::{
-    Body, Config, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind, StorageId,
-    Term,
+    Body, Cause, Config, Entry, EntryKind, Envelope, Index, Membership, NodeId, Observation, Observed, RoleKind,
+    StorageId, Term,
 };
 
 use crate::violation::Violation;
@@ -26,6 +26,13 @@ pub(crate) struct Checks {
     states: BTreeMap<u64, (NodeId, u64)>,
     seen: BTreeMap<NodeId, Seen>,
     votes: BTreeMap<(NodeId, StorageId, Term), NodeId>,
+    /// Whose disk was damaged, ever.
+    hurt: BTreeSet<NodeId>,
+    /// Who said that it would vote for a candidate in a term, and who was told by its leader to campaign after one.
+    consents: BTreeMap<(NodeId, Term), BTreeSet<NodeId>>,
+    orders: BTreeSet<(NodeId, Term)>,
+    /// What leaders knew their followers to have on disk.
+    matched: BTreeMap<(NodeId, Term, NodeId), Index>,
     /// The highest index that any client was told of, as of when a read began.
     reads: BTreeMap<Ticket, Index>,
     told: Index,
@@ -36,6 +43,7 @@ pub(crate) struct Checks {
 struct Seen {
     term: Term,
     commit: Index,
+    now_ms: u64,
     /// The end of its log, while it leads.
     led: Option<(Term, Index, Term)>,
     /// The highest term that this directory has shown to a peer, in any life.
@@ -43,12 +51,18 @@ struct Seen {
 }
 
 impl Checks {
-    /// A node starts: what was only in memory may be less now, what it has shown may not, unless its disk was replaced.
+    /// A node starts: what was only in memory may be less now; term and vote that it has shown may not, unless its disk was
+    /// replaced.
     pub(crate) fn started(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
         let seen = self.seen.entry(node).or_default();
         let (storage, term) = (replica.raft().storage(), replica.raft().term());
         let shown = if seen.shown.0 == storage { seen.shown.1 } else { Term(0) };
-        *seen = Seen { term, commit: Index(0), led: None, shown: (storage, shown) };
+        *seen = Seen { term, commit: Index(0), now_ms: 0, led: None, shown: (storage, shown) };
+        // A damaged disk may have lost it: then the node knows that, and does not vote.
+        let shown_vote = self.votes.get(&(node, storage, term)).filter(|_| !replica.raft().is_damaged());
+        if let Some(candidate) = shown_vote.copied().filter(|c| replica.raft().voted_for() != Some(*c)) {
+            return Err(Violation::VoteForgotten { node, term, candidate });
+        }
         if shown <= term { Ok(()) } else { Err(Violation::Fell { node, what: "term", from: shown.0, to: term.0 }) }
     }
 
@@ -58,6 +72,12 @@ impl Checks {
         if !matches!(envelope.body, Body::RequestVote { pre: true, .. }) {
             let seen = self.seen.entry(node).or_default();
             seen.shown.1 = seen.shown.1.max(term);
+        }
+        if let Body::Vote { pre: true, asked, refused: None } = envelope.body {
+            self.consents.entry((envelope.to, asked)).or_default().insert(node);
+        }
+        if matches!(envelope.body, Body::TimeoutNow) {
+            self.orders.insert((envelope.to, term));
         }
         let voted_for = match envelope.body {
             Body::Vote { pre: false, refused: None, .. } => envelope.to,
@@ -83,8 +103,12 @@ impl Checks {
         let raft = replica.raft();
         let (last, last_term) = raft.log().last();
         let seen = self.seen.entry(node).or_default();
-        for (what, from, to) in [("term", seen.term.0, raft.term().0), ("commit index", seen.commit.0, raft.commit().0)]
-        {
+        let now_ms = replica.machine().now_ms();
+        for (what, from, to) in [
+            ("term", seen.term.0, raft.term().0),
+            ("commit index", seen.commit.0, raft.commit().0),
+            ("machine's time", seen.now_ms, now_ms),
+        ] {
             if to < from {
                 return Err(Violation::Fell { node, what, from, to });
             }
@@ -102,7 +126,8 @@ impl Checks {
         }
         let news = seen.commit.next();
         let led = leads.then_some((raft.term(), last, last_term));
-        *seen = Seen { term: raft.term(), commit: raft.commit(), led, ..*seen };
+        *seen = Seen { term: raft.term(), commit: raft.commit(), now_ms, led, ..*seen };
+        self.matched_grows(node, replica)?;
         for entry in raft.log().range(news, raft.commit()) {
             match self.committed.get(place(entry.index)) {
                 Some(known) if known == entry => {}
@@ -121,14 +146,17 @@ impl Checks {
         match &observed.what {
             Observation::Appended { first, last, .. } => self.appended(node, replica, *first, *last),
             Observation::MembershipChanged { index, .. } => membership_follows(node, replica, *index),
+            Observation::Committed { index } => commits_own_term(node, replica, observed.term, *index),
             Observation::Became { role: RoleKind::Leader, .. } => self.leads(node, replica, observed.term),
+            Observation::Became { role: RoleKind::Candidate, cause } => {
+                self.campaigns(node, replica, observed.term, *cause)
+            }
             Observation::Became { .. }
             | Observation::TermRaised { .. }
             | Observation::LeaderFound { .. }
             | Observation::VoteCast { .. }
             | Observation::VoteReceived { .. }
             | Observation::Truncated { .. }
-            | Observation::Committed { .. }
             | Observation::Sending { .. }
             | Observation::TransferStarted { .. }
             | Observation::TransferEnded { .. }
@@ -162,7 +190,77 @@ impl Checks {
         let changes = log.range(replica.raft().commit().next(), log.last().0).iter().filter(|e| e.term == own);
         let count = changes.filter(|e| matches!(e.kind, EntryKind::Membership(_))).count();
         let leads = replica.raft().role() == RoleKind::Leader;
+        let is_early = log.term_at(replica.raft().commit()) != Some(own);
+        if leads && count > 0 && is_early {
+            return Err(Violation::ChangeTooEarly { leader: node, term: own });
+        }
         if leads && count > 1 { Err(Violation::TwoChanges { leader: node, count }) } else { Ok(()) }
+    }
+
+    /// A node enters a term of its own making: because a majority would vote for it there, or because the leader of the
+    /// term before wants it to (thesis 9.6, 3.10). Else it would drive up the terms of a cluster that needs no leader.
+    fn campaigns(&self, node: NodeId, replica: &Replica, term: Term, cause: Cause) -> Result<(), Violation> {
+        let raft = replica.raft();
+        if raft.term() != term || raft.role() == RoleKind::Follower {
+            return Ok(()); // Its campaign, and perhaps its membership, ended in the same round.
+        }
+        let is_asked = match cause {
+            Cause::TransferAsked { .. } => self.orders.contains(&(node, Term(term.0 - 1))),
+            _ => {
+                let consents = self.consents.get(&(node, term));
+                raft.membership().majority_of(|n| n == node || consents.is_some_and(|c| c.contains(&n)))
+            }
+        };
+        if is_asked { Ok(()) } else { Err(Violation::CampaignUnasked { node, term }) }
+    }
+
+    /// A node's disk is being damaged.
+    pub(crate) fn note_hurt(&mut self, node: NodeId) {
+        self.hurt.insert(node);
+    }
+
+    /// What a leader knows its follower to have never gets less: not by a message that comes late. But for a follower that
+    /// has lost it with its disk, and one that is bound to no directory yet and may come with another.
+    fn matched_grows(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
+        let (raft, term) = (replica.raft(), replica.raft().term());
+        for (peer, view) in raft.followers() {
+            let known = self.matched.entry((node, term, peer)).or_default();
+            let may_fall = self.hurt.contains(&peer) || view.damaged || view.matched == Index(0) || !raft.membership().storages.contains_key(&peer);
+            let from = std::mem::replace(known, view.matched);
+            if view.matched < from && !may_fall {
+                let what = "leader's knowledge of a follower";
+                return Err(Violation::Fell { node, what, from: from.0, to: view.matched.0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// A leader makes voters of learners by itself: each of them must have at least what there was when it became one. `has`
+    /// tells whether a node that is up and whole has an entry on disk.
+    pub(crate) fn promoted(
+        &self,
+        leader: NodeId,
+        replica: &Replica,
+        index: Index,
+        has: impl Fn(NodeId, Index, Term) -> bool,
+    ) -> Result<(), Violation> {
+        let log = replica.raft().log();
+        if replica.raft().role() != RoleKind::Leader || index <= log.start().index {
+            return Ok(());
+        }
+        let (before, now) = (log.membership_at(index.prev()), log.membership_at(index));
+        for node in now.voters.iter().filter(|n| before.learners.contains_key(n)) {
+            let memberships = log.range(log.start().index.next(), index.prev()).iter().rev();
+            let memberships = memberships.filter_map(|e| match &e.kind {
+                EntryKind::Membership(membership) => Some((e, membership)),
+                EntryKind::Noop | EntryKind::Command(_) => None,
+            });
+            let since = memberships.take_while(|(_, m)| m.learners.contains_key(node)).last();
+            if since.is_some_and(|(e, _)| !has(*node, e.index, e.term)) {
+                return Err(Violation::PromotedTooEarly { leader, node: *node, index });
+            }
+        }
+        Ok(())
     }
 
     /// A node became leader.
@@ -175,7 +273,9 @@ impl Checks {
         if raft.term() != term {
             return Ok(()); // It lost its office in the same round.
         }
-        if !raft.membership().counts(node, raft.storage()) {
+        // Who is removed by an entry that is not committed may still be needed (thesis 4.2.2).
+        let in_force = [raft.membership(), raft.log().membership_at(raft.commit())];
+        if !in_force.iter().any(|m| m.counts(node, raft.storage())) {
             return Err(Violation::LeaderWithoutVote { leader: node, term });
         }
         let log = raft.log();
@@ -225,6 +325,14 @@ impl Checks {
 /// What every node is told at its start.
 fn window_batches_max() -> usize {
     Config::new(NodeId(1), StorageId(1), Membership::default(), 0).window_batches_max
+}
+
+/// A leader counts only for entries of its own term: what is before them is committed with them (paper 5.4.2).
+fn commits_own_term(node: NodeId, replica: &Replica, term: Term, index: Index) -> Result<(), Violation> {
+    let raft = replica.raft();
+    let leads = raft.role() == RoleKind::Leader && raft.term() == term;
+    let is_own = raft.log().term_at(index).is_none_or(|t| t == term);
+    if !leads || is_own { Ok(()) } else { Err(Violation::CommittedByCounting { leader: node, term, index }) }
 }
 
 /// The membership at an entry must share majorities with the one before it.

@@ -17,7 +17,8 @@ use raftdeck_node::{
     storage::StorageError,
 };
 use raftdeck_raft::{
-    Config, Envelope, GroupId, Index, Membership, NodeId, Observed, RoleKind, SnapshotTask, StorageId, Term, Write,
+    Config, Envelope, GroupId, Index, Membership, NodeId, Observation, Observed, RoleKind, SnapshotTask, StorageId,
+    Term, Write,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub bound: bool,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// Part of the writes that remove entries in which the node crashes.
+    pub crash_truncating: f64,
 }
 
 impl Options {
@@ -69,6 +72,7 @@ impl Options {
             round_us: 0,
             bound: true,
             retention: Retention::default(),
+            crash_truncating: 0.0,
         }
     }
 }
@@ -328,6 +332,13 @@ impl Cluster {
             .map(|(_, id)| id)
     }
 
+    /// All that take themselves for leaders.
+    #[must_use]
+    pub fn leaders(&self) -> Vec<NodeId> {
+        let leads = |id: &NodeId| self.replica(*id).is_some_and(|r| r.raft().role() == RoleKind::Leader);
+        self.ids().into_iter().filter(leads).collect()
+    }
+
     /// Jobs whose submit was acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> &BTreeSet<JobId> {
@@ -415,6 +426,11 @@ impl Cluster {
     /// Messages of a kind do not pass from one node to another any more.
     pub fn cut_one_way(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
         self.network.cut(from, to, traffic);
+    }
+
+    /// From now on nobody crashes in the middle of a truncation.
+    pub fn spare_truncations(&mut self) {
+        self.options.crash_truncating = 0.0;
     }
 
     /// Nothing passes between two nodes any more.
@@ -521,6 +537,7 @@ impl Cluster {
     /// This node's disk is being damaged: it is whole again when it has all that is committed by now.
     pub fn note_hurt(&mut self, id: NodeId, by_rot: bool) {
         self.hurt = Some(id);
+        self.checks.note_hurt(id);
         self.rotten = self.rotten.or(by_rot.then_some(id));
         self.hurt_at = self.committed();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -655,6 +672,7 @@ impl Cluster {
             waiting.extend(inputs);
             return Ok(());
         }
+        let is_asked_to_change = inputs.iter().any(|input| matches!(input, Input::Change(..)));
         let effects = up.replica.handle(wall_ms, inputs);
         let Effects { write, send, replies, steered, snapshots, events, work: _ } = effects;
         up.gathered.extend(write);
@@ -662,7 +680,9 @@ impl Cluster {
         for event in events {
             let happening = match event {
                 ReplicaEvent::Core(observed) => {
+                    let Some(up) = self.nodes[&id].up.as_ref() else { return Ok(()) };
                     self.checks.observed(id, &up.replica, &observed)?;
+                    self.check_promotion(id, &observed, is_asked_to_change)?;
                     Happening::Observed(id, observed)
                 }
                 ReplicaEvent::Jobs { index, what, .. } => Happening::Jobs(id, index, what),
@@ -694,6 +714,15 @@ impl Cluster {
             self.start_task(id);
         }
         Ok(())
+    }
+
+    fn check_promotion(&self, id: NodeId, observed: &Observed, is_asked_to: bool) -> Result<(), Violation> {
+        let Observation::MembershipChanged { index, .. } = observed.what else { return Ok(()) };
+        let Some(replica) = self.replica(id).filter(|_| !is_asked_to) else { return Ok(()) };
+        self.checks.promoted(id, replica, index, |node, index, term| {
+            let is_whole = self.replica(node).is_some_and(|r| !r.raft().is_damaged());
+            !is_whole || self.nodes[&node].disk.has(index, term)
+        })
     }
 
     fn check_reply(&mut self, reply: &Result<Applied, Refused>) -> Result<(), Violation> {
@@ -743,6 +772,11 @@ impl Cluster {
         let Some(up) = node.up.as_mut() else { return Ok(()) };
         if node.disk_held {
             up.stuck = true;
+            return Ok(());
+        }
+        let p = self.options.crash_truncating;
+        if node.disk.truncates(&up.under_way) && self.rng.random_bool(p) {
+            self.crash(id);
             return Ok(());
         }
         let writes = std::mem::take(&mut up.under_way);

@@ -112,6 +112,12 @@ impl Disk {
         Ok(seq)
     }
 
+    /// Whether these writes remove entries that are on disk.
+    pub(crate) fn truncates(&self, writes: &[Write]) -> bool {
+        let end = self.holds.start.0.0 + self.holds.terms.len() as u64;
+        writes.iter().any(|write| write.from.0 <= end)
+    }
+
     pub(crate) fn remember(&mut self, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
         let open = self.opened();
         open.state.write(&mut open.state_conn, changes, start)

@@ -19,6 +19,9 @@
 //! | `shrink` | makes a failing seed smaller |
 //! | `words` | what happened, as a line to read aloud |
 //!
+//! That these laws see something is proven with deliberate bugs, behind the feature `mutants`:
+//! `cargo run --release -p raftdeck-sim --features mutants --example mutants` tells how each is found.
+//!
 //! CAVEATS. Rotten bits, failed syncs and full disks are faults of the drive that no seed draws yet: its tests do. Clocks
 //! of all nodes run at the same rate.
 

@@ -14,6 +14,9 @@ use rand::{RngExt as _, rngs::StdRng};
 /// Messages kept to come again.
 const KEPT_MAX: usize = 256;
 
+/// An order to campaign may come again so much later.
+const ORDER_LATE_US: RangeInclusive<u64> = 100_000..=2_500_000;
+
 /// How messages fare.
 #[derive(Clone, Debug)]
 pub struct Weather {
@@ -124,6 +127,11 @@ impl Network {
             let old = self.kept[rng.random_range(0..self.kept.len())].clone();
             self.count("message-replayed");
             arrivals.push((rng.random_range(delay_us), old));
+        }
+        // Among so many heartbeats, an order to campaign would hardly ever be drawn from what is kept.
+        if replay > 0.0 && envelope.body == Body::TimeoutNow && rng.random_bool(0.5) {
+            self.count("order-replayed");
+            arrivals.push((rng.random_range(ORDER_LATE_US), envelope.clone()));
         }
         arrivals
     }

@@ -120,6 +120,8 @@ pub(crate) struct Plan {
     pub(crate) round_us: u64,
     pub(crate) bound: bool,
     pub(crate) retention: Retention,
+    /// Part of the writes that remove entries in which the node crashes: both are rare, and meet hardly ever by themselves.
+    pub(crate) crash_truncating: f64,
 }
 
 impl Plan {
@@ -144,6 +146,7 @@ impl Plan {
                 1 => Retention::new(rng.random_range(10..100), 1 << 20),
                 _ => Retention::default(),
             },
+            crash_truncating: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
         }
     }
 }

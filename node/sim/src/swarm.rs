@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use raftdeck_raft::{Index, Membership, NodeId, Observation, RoleKind, Sending, StorageId, TransferOutcome};
+use raftdeck_raft::{Index, Membership, NodeId, Observation, RoleKind, Sending, StorageId, Term, TransferOutcome};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use crate::{
@@ -77,7 +77,7 @@ pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
     let mut counts = Counts::default();
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::new(seed, options)?;
-        let ended = run.live().and_then(|()| run.majority()).and_then(|()| run.rest());
+        let ended = run.live().and_then(|()| run.majority()).and_then(|content| run.rest(content));
         run.count();
         counts = run.counts;
         ended
@@ -119,6 +119,7 @@ impl Run<'_> {
             round_us: plan.round_us,
             bound: plan.bound,
             retention: plan.retention,
+            crash_truncating: plan.crash_truncating,
         })?;
         let schedule = StdRng::seed_from_u64(rng.random());
         let (workload, counts) = (Workload::default(), Counts::default());
@@ -186,11 +187,13 @@ impl Run<'_> {
     }
 
     /// A random majority is healed, and must elect and acknowledge. The rest is down, or can speak but not hear.
-    fn majority(&mut self) -> Result<(), Violation> {
+    fn majority(&mut self) -> Result<Option<Term>, Violation> {
+        self.cluster.spare_truncations();
         for id in self.cluster.ids() {
             mend_node(&mut self.cluster, id)?; // Looking at a node needs it up.
         }
-        let Some(core) = self.draw_majority() else { return Ok(()) };
+        let Some(core) = self.draw_majority() else { return Ok(None) };
+        let highest = self.highest_term();
         *self.counts.reached.entry("majority-healed").or_default() += 1;
         for id in self.cluster.ids() {
             if core.contains(&id) {
@@ -225,7 +228,50 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(())
+        self.undisturbed(&core, highest)
+    }
+
+    /// The majority has its leader by now. A node outside that comes back, and then loses its link to that leader, does not depose it,
+    /// and neither will all the others when they come back: the term that is to stay. None if it need not, because somebody
+    /// knew a higher one, or because the membership grew beyond the majority meanwhile.
+    fn undisturbed(&mut self, core: &BTreeSet<NodeId>, highest: Term) -> Result<Option<Term>, Violation> {
+        self.run_calmly()?;
+        let Some(leader) = self.cluster.leader().filter(|leader| core.contains(leader)) else { return Ok(None) };
+        let content = self.highest_term();
+        let outside: Vec<NodeId> = self.cluster.ids().into_iter().filter(|id| !core.contains(id)).collect();
+        if let Some(node) = outside.into_iter().choose(&mut self.rng) {
+            mend_node(&mut self.cluster, node)?;
+            self.cluster.heal_among(&core.iter().copied().chain([node]).collect());
+            self.run_calmly()?;
+            self.cluster.cut(leader, node);
+        }
+        self.run_calmly()?;
+        let is_enough = |id: &NodeId| {
+            let membership = self.cluster.replica(*id).map(|r| r.raft().membership());
+            membership.is_some_and(|m| m.voters.is_empty() || m.majority_of(|n| core.contains(&n)))
+        };
+        if content < highest || !core.iter().all(is_enough) {
+            return Ok(None);
+        }
+        *self.counts.reached.entry("content").or_default() += 1;
+        self.is_content(content).map(|()| Some(content))
+    }
+
+    fn run_calmly(&mut self) -> Result<(), Violation> {
+        self.cluster.run_for(CALM_US)?;
+        self.take_answers()
+    }
+
+    fn highest_term(&self) -> Term {
+        let replicas = self.cluster.ids().into_iter().filter_map(|id| self.cluster.replica(id));
+        replicas.map(|r| r.raft().term()).max().unwrap_or_default()
+    }
+
+    fn is_content(&self, from: Term) -> Result<(), Violation> {
+        match self.cluster.leader().and_then(|leader| self.cluster.replica(leader)).map(|r| r.raft().term()) {
+            Some(term) if term == from => Ok(()),
+            other => Err(Violation::Disturbed { from, to: other.unwrap_or_default(), status: self.status() }),
+        }
     }
 
     /// Nodes that are a majority in every membership that any node goes by, and whole; as few as the draw gives.
@@ -259,7 +305,7 @@ impl Run<'_> {
     }
 
     /// Everything healed: the cluster must come to rest, nothing may be missing, and nothing may disturb it.
-    fn rest(&mut self) -> Result<(), Violation> {
+    fn rest(&mut self, content: Option<Term>) -> Result<(), Violation> {
         self.cluster.heal();
         self.calm_weather();
         for id in self.cluster.ids() {
@@ -280,10 +326,12 @@ impl Run<'_> {
                 return Err(Violation::NotSettled { waited_ms, healed, why });
             }
         }
+        if let Some(term) = content {
+            self.is_content(term)?;
+        }
         let term = |run: &Self| run.cluster.leader().and_then(|l| Some(run.cluster.replica(l)?.raft().term()));
         let before = term(self);
-        self.cluster.run_for(CALM_US)?;
-        self.take_answers()?;
+        self.run_calmly()?;
         if term(self) != before {
             let why = format!("the term went from {before:?} to {:?}; {}", term(self), self.status());
             return Err(Violation::NotSettled { waited_ms: CALM_US / 1000, healed: "everything".into(), why });
@@ -322,6 +370,9 @@ impl Run<'_> {
         let membership = leads.raft().membership();
         if membership.is_joint() {
             return Err("the membership is joint".into());
+        }
+        if !membership.is_voter(leader) {
+            return Err(format!("{leader} leads and is no voter"));
         }
         if let Some((node, _)) = membership.learners.iter().find(|(_, learner)| learner.promote) {
             return Err(format!("{node} is not promoted"));

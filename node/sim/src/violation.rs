@@ -1,7 +1,7 @@
 //! The laws that a cluster must keep, as the evidence that one was broken. The letters are those of the usual list:
 //! election safety, append only, log matching, leader completeness, state machine safety, votes, durability.
 
-use raftdeck_jobs::JobId;
+use raftdeck_jobs::{JobId, LeaseToken};
 use raftdeck_raft::{Index, NodeId, Term};
 use thiserror::Error;
 
@@ -90,6 +90,26 @@ pub enum Violation {
         /// The second.
         other: NodeId,
     },
+    /// Paper, 5.4.2 and figure 8: an entry of an earlier term is committed only by one of the leader's own.
+    #[error("{leader} leads {term} and commits entry {index} of an earlier term by counting")]
+    CommittedByCounting {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+        /// The entry.
+        index: Index,
+    },
+    /// A vote is remembered for as long as its term lasts (paper, figure 2).
+    #[error("{node} comes back and has forgotten its vote for {candidate} in {term}")]
+    VoteForgotten {
+        /// The voter.
+        node: NodeId,
+        /// The term.
+        term: Term,
+        /// Who got the vote.
+        candidate: NodeId,
+    },
     /// Something was acknowledged that a majority does not have on disk.
     #[error("entry {index} of {term} was acknowledged and is durable on {on:?} only")]
     AcknowledgedTooEarly {
@@ -151,6 +171,54 @@ pub enum Violation {
         leader: NodeId,
         /// How many.
         count: usize,
+    },
+    /// A membership was changed by a leader that has no entry of its own term committed.
+    #[error("{leader} changes the membership in {term} before it knows what is committed")]
+    ChangeTooEarly {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+    },
+    /// A learner became a voter that lacks even what there was when it became a learner.
+    #[error("{leader} makes {node} a voter at {index}, which is far behind")]
+    PromotedTooEarly {
+        /// The leader.
+        leader: NodeId,
+        /// The learner.
+        node: NodeId,
+        /// The entry.
+        index: Index,
+    },
+    /// A term was begun that no majority wanted, and no leader.
+    #[error("{node} campaigns in {term}, and neither a majority would vote for it nor was it told to")]
+    CampaignUnasked {
+        /// The candidate.
+        node: NodeId,
+        /// The term.
+        term: Term,
+    },
+    /// A majority had its leader, and lost it to a node that does not hear that leader, or comes back.
+    #[error("the leader of {from} was deposed for {to} though a majority heard it all the time: {status}")]
+    Disturbed {
+        /// The term that all were content with.
+        from: Term,
+        /// The one that came after.
+        to: Term,
+        /// Of all nodes.
+        status: String,
+    },
+    /// A worker's word was accepted though its lease was over and another one had begun.
+    #[error("job {job} was settled at {index} under lease {token}, after lease {newer} had been given")]
+    StaleLease {
+        /// The job.
+        job: JobId,
+        /// The lease that was shown.
+        token: LeaseToken,
+        /// The one that held.
+        newer: LeaseToken,
+        /// Of the word.
+        index: Index,
     },
     /// Somebody leads or is elected who has no vote.
     #[error("{leader} leads {term} and is no voter of its own membership")]

@@ -1,11 +1,11 @@
 //! Clients of a simulated cluster: they submit, claim, settle and read, ask the wrong node now and then, and remember
 //! what they were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raftdeck_jobs::{Ack, Failure, JobId, LeaseToken, Machine, NewJob, Op, Reply, SessionCall, SessionRefusal};
 use raftdeck_node::replica::{Applied, Ticket};
-use raftdeck_raft::NodeId;
+use raftdeck_raft::{Index, NodeId};
 use rand::{RngExt as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use crate::{
@@ -34,6 +34,12 @@ struct Caller {
 pub(crate) struct Workload {
     /// Leases that simulated workers hold, or believe to hold.
     leases: Vec<(JobId, LeaseToken)>,
+    /// Leases that were shown with a request.
+    shown: BTreeMap<Ticket, Vec<(JobId, LeaseToken)>>,
+    /// All leases that were ever told of.
+    claimed: BTreeMap<JobId, BTreeSet<LeaseToken>>,
+    /// Words that were accepted: under which lease, and at which index.
+    settled: BTreeMap<JobId, Vec<(LeaseToken, Index)>>,
     keys: u64,
     callers: [Caller; CALLERS],
     asked: BTreeMap<Ticket, (usize, Option<SessionCall>)>,
@@ -46,14 +52,24 @@ impl Workload {
     pub(crate) fn ask(&mut self, cluster: &mut Cluster, rng: &mut StdRng) -> Result<(), Violation> {
         let any = cluster.ids().into_iter().choose(rng).expect("a cluster has nodes");
         let node = if rng.random_bool(0.7) { cluster.leader().unwrap_or(any) } else { any };
-        if rng.random_bool(0.2) {
-            return cluster.steer(node, Steer::Read).map(drop);
+        let leaders = cluster.leaders();
+        // Who does not know of a new leader asks the old one: that is where reads are in danger.
+        if rng.random_bool(if leaders.len() > 1 { 0.6 } else { 0.2 }) {
+            let old = leaders.into_iter().choose(rng).filter(|_| rng.random_bool(0.8));
+            return cluster.steer(old.unwrap_or(node), Steer::Read).map(drop);
         }
         if rng.random_bool(0.3) {
             return self.call(cluster, node, rng.random_range(0..CALLERS));
         }
         let op = self.op(rng);
-        cluster.request(node, op).map(drop)
+        let shown = match &op {
+            Op::Ack { acks } => acks.iter().map(|a| (a.job, a.token)).collect(),
+            Op::Fail { failures } => failures.iter().map(|f| (f.job, f.token)).collect(),
+            _ => Vec::new(),
+        };
+        let ticket = cluster.request(node, op)?;
+        self.shown.insert(ticket, shown);
+        Ok(())
     }
 
     /// A client submits one job to this node.
@@ -131,6 +147,7 @@ impl Workload {
             let surplus = self.leases.len().saturating_sub(50);
             self.leases.drain(..surplus);
         }
+        self.fenced(ticket, applied)?;
         let Some((caller, call)) = self.asked.remove(&ticket).filter(|_| !rng.random_bool(ANSWERS_LOST)) else {
             return Ok(());
         };
@@ -152,6 +169,34 @@ impl Workload {
                 if first != applied {
                     let what = format!("call {} of session {}", call.seq, call.session);
                     return Err(Violation::TwoAnswers { what, one: first.index, other: applied.index });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who showed a lease was heard only if no newer one had been given by then, whoever was told of it first.
+    fn fenced(&mut self, ticket: Ticket, applied: &Applied) -> Result<(), Violation> {
+        let mut touched = BTreeSet::new();
+        if let Reply::Claimed(jobs) = &applied.reply {
+            for job in jobs {
+                self.claimed.entry(job.id).or_default().insert(job.token);
+                touched.insert(job.id);
+            }
+        }
+        let shown = self.shown.remove(&ticket).unwrap_or_default();
+        if let Reply::Acked(settled) | Reply::Failed(settled) = &applied.reply {
+            for ((job, token), _) in shown.into_iter().zip(settled).filter(|(_, s)| s.is_ok_and(|s| !s.repeated)) {
+                self.settled.entry(job).or_default().push((token, applied.index));
+                touched.insert(job);
+            }
+        }
+        for job in touched {
+            let (Some(claimed), Some(settled)) = (self.claimed.get(&job), self.settled.get(&job)) else { continue };
+            for (token, index) in settled.iter().copied() {
+                let newer = claimed.range(LeaseToken(token.0 + 1)..LeaseToken(index.0)).next();
+                if let Some(newer) = newer.copied() {
+                    return Err(Violation::StaleLease { job, token, newer, index });
                 }
             }
         }

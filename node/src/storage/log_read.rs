@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use raftdeck_raft::{Damage, Entry, GroupId, HardState, Index, LogStart, NodeId, Term};
 use tokio_rusqlite::rusqlite::{Connection, OptionalExtension as _, Row};
 
+use crate::mutants::{self, Mutant};
+
 use super::{
     Identity, StorageError,
     checksum::{Chain, Raw, membership_bytes, membership_from},
@@ -132,7 +134,8 @@ impl LogRead {
     pub(super) fn holds(&self, mark: &Claims) -> bool {
         let said = (mark.last_term, mark.chain);
         let start = &self.beginning;
-        mark.last < start.start.index
+        mutants::on(Mutant::IgnoresMark)
+            || mark.last < start.start.index
             || (mark.last == start.start.index && (start.start.term, start.chain) == said)
             || self.place(mark.last).is_some_and(|i| (self.entries[i].term, self.chains[i]) == said)
     }
@@ -164,7 +167,7 @@ pub(super) fn read_log(conn: &mut Connection, group: GroupId, wanted: &Identity)
 }
 
 fn read_all(conn: &mut Connection, group: GroupId, wanted: &Identity, read: &mut LogRead) -> Result<(), StorageError> {
-    prepare(conn, FILE, "FULL")?;
+    prepare(conn, FILE, if mutants::on(Mutant::SyncsRarely) { "NORMAL" } else { "FULL" })?;
     if let Err(error) = read_owner(conn, wanted, read) {
         read.trouble(error)?;
     }
@@ -305,7 +308,8 @@ fn read_entries(conn: &Connection, group: GroupId, read: &mut LogRead) -> Result
             return Err(StorageError::Damaged(format!("entry {expected} does not match its checksum")));
         }
         chain = chain.then(&raw);
-        if chain.0 != row.get::<_, Vec<u8>>(5).map_err(&error)?[..] {
+        let fits = chain.0 == row.get::<_, Vec<u8>>(5).map_err(&error)?[..];
+        if !fits && !mutants::on(Mutant::SkipsChain) {
             return Err(StorageError::Damaged(format!("entry {expected} does not follow from the one before it")));
         }
         let unknown = || StorageError::Damaged(format!("entry {expected} is of a kind that cannot be read"));

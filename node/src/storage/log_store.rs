@@ -16,6 +16,8 @@ use tokio_rusqlite::{
     rusqlite::{Connection, OptionalExtension as _, Transaction},
 };
 
+use crate::mutants::{self, Mutant};
+
 use super::{
     StorageError,
     checksum::{Chain, Raw, membership_bytes},
@@ -117,7 +119,7 @@ impl LogStore {
     pub fn append(&mut self, conn: &mut Connection, writes: &[Write]) -> Result<WriteSeq, StorageError> {
         let error = StorageError::sqlite(FILE);
         let lowest = writes.iter().map(|w| w.from).min().expect("an append of no writes");
-        if lowest <= self.stored.claims.last {
+        if lowest <= self.stored.claims.last && !mutants::on(Mutant::TruncatesBeforeMark) {
             // What stays is the same before and after. Where the log is replaced by a snapshot, that is its old start.
             let moves = writes.iter().any(|w| w.start.is_some());
             let kept = if moves {
@@ -131,6 +133,9 @@ impl LogStore {
         let mut now = self.stored.clone();
         for write in writes {
             apply_write(&tx, self.group, &mut now, write)?;
+        }
+        if mutants::on(Mutant::MarksBeforeLog) {
+            self.mark.set(&now.claims)?;
         }
         tx.commit().map_err(&error)?;
         self.stored = now;

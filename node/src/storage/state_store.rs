@@ -23,6 +23,8 @@ use tokio_rusqlite::{
     rusqlite::{self, Connection, OptionalExtension as _, Row, types::Value},
 };
 
+use crate::mutants::{self, Mutant};
+
 use super::{StorageError, prepare};
 
 const FILE: &str = "state.db";
@@ -206,8 +208,12 @@ impl StateStore {
     pub fn write(&self, conn: &mut Connection, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
         assert_eq!(start.index, Index(changes.applied), "tables as of another place than their log");
         let error = StorageError::sqlite(FILE);
+        if mutants::on(Mutant::TablesInTwoSteps) {
+            self.write_meta(conn, changes).map_err(&error)?;
+        }
         let tx = conn.transaction().map_err(&error)?;
         self.write_rows(&tx, changes).map_err(&error)?;
+        self.write_meta(&tx, changes).map_err(&error)?;
         write_position(&tx, start, false).map_err(&error)?;
         tx.commit().map_err(&error)
     }
@@ -251,6 +257,10 @@ impl StateStore {
             recent_row.execute(params![recent.finish_seq.cast_signed(), pack(recent)])?;
         }
         tx.prepare_cached("delete from recent where finish_seq < ?")?.execute([changes.recent_floor.cast_signed()])?;
+        Ok(())
+    }
+
+    fn write_meta(&self, tx: &Connection, changes: &Changes) -> rusqlite::Result<()> {
         tx.prepare_cached("insert or replace into meta values (1, ?, ?, ?)")?.execute(params![
             &*self.storage_id,
             changes.applied.cast_signed(),

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Machine;
-use crate::{Job, JobId, KeyEntry, NewJob, SubmitRefusal, Submitted, keys::request_digest, transition::At};
+use crate::{
+    Job, JobId, KeyEntry, NewJob, SubmitRefusal, Submitted,
+    keys::request_digest,
+    mutants::{self, Mutant},
+    transition::At,
+};
 
 impl Machine {
     pub(super) fn submit(&mut self, jobs: &[NewJob], at: At) -> Result<Vec<Submitted>, SubmitRefusal> {
@@ -41,7 +46,8 @@ impl Machine {
     }
 
     fn submit_one(&mut self, new: &NewJob, at: At) -> Submitted {
-        if let Some(first) = new.idempotency_key.as_deref().and_then(|key| self.keys.get(key)) {
+        let known = new.idempotency_key.as_deref().filter(|_| !mutants::on(Mutant::IgnoresKeys));
+        if let Some(first) = known.and_then(|key| self.keys.get(key)) {
             return Submitted { id: first.job, state: first.state, index: first.index, duplicate: true };
         }
         let id = self.next_id;

@@ -4,8 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Machine;
 use crate::{
-    Changes, Job, JobId, JobState, Meta, QueueCounts, Recent, RestoreError, Restored, counts::Counts, keys::Keys,
-    limits::Bounds, recent::Recents, sessions::Sessions,
+    Changes, Job, JobId, JobState, Meta, QueueCounts, Recent, RestoreError, Restored,
+    counts::Counts,
+    keys::Keys,
+    limits::Bounds,
+    mutants::{self, Mutant},
+    recent::Recents,
+    sessions::Sessions,
 };
 
 impl Machine {
@@ -26,7 +31,7 @@ impl Machine {
         let recent = self.recents.take_unwritten();
         let recent_floor = (self.finish_seq + 1).saturating_sub(self.bounds.recent_max as u64);
         Changes {
-            applied: self.applied,
+            applied: self.applied - u64::from(mutants::on(Mutant::RemembersOneLess)),
             meta,
             jobs,
             queues,
