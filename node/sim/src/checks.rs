@@ -225,7 +225,10 @@ impl Checks {
         let (raft, term) = (replica.raft(), replica.raft().term());
         for (peer, view) in raft.followers() {
             let known = self.matched.entry((node, term, peer)).or_default();
-            let may_fall = self.hurt.contains(&peer) || view.damaged || view.matched == Index(0) || !raft.membership().storages.contains_key(&peer);
+            let may_fall = self.hurt.contains(&peer)
+                || view.damaged
+                || view.matched == Index(0)
+                || !raft.membership().storages.contains_key(&peer);
             let from = std::mem::replace(known, view.matched);
             if view.matched < from && !may_fall {
                 let what = "leader's knowledge of a follower";
@@ -249,7 +252,9 @@ impl Checks {
             return Ok(());
         }
         let (before, now) = (log.membership_at(index.prev()), log.membership_at(index));
-        for node in now.voters.iter().filter(|n| before.learners.contains_key(n)) {
+        // A disk that was damaged may have lost since what its leader rightly counts.
+        let is_new = |n: &&NodeId| before.learners.contains_key(n) && !self.hurt.contains(n);
+        for node in now.voters.iter().filter(is_new) {
             let memberships = log.range(log.start().index.next(), index.prev()).iter().rev();
             let memberships = memberships.filter_map(|e| match &e.kind {
                 EntryKind::Membership(membership) => Some((e, membership)),
