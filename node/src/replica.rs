@@ -464,16 +464,15 @@ impl Replica {
         self.changed(entry, effects);
     }
 
-    /// Who does not lead any more may never learn what became of its entries: whoever waits for them is told so.
+    /// Who does not lead any more, or leads anew, may never learn what became of the entries of its earlier office: whoever
+    /// waits for them is told so. A leader's callers of its own term wait for as long as it leads.
     fn give_up_waiting(&mut self, effects: &mut Effects) {
-        if self.raft.role() == RoleKind::Leader {
-            return;
-        }
+        let office = (self.raft.role() == RoleKind::Leader).then(|| self.raft.term());
         let (now, limit) = (self.ticks, self.unknown_after_ticks);
         let is_too_long = |waiting: &Waiting| now - waiting.since_tick > limit;
-        let given_up = self.waiting.extract_if(.., |_, waiting| is_too_long(waiting));
+        let given_up = self.waiting.extract_if(.., |(_, term), waiting| Some(*term) != office && is_too_long(waiting));
         effects.replies.extend(given_up.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
-        self.give_up_steering(is_too_long, effects);
+        self.give_up_steering(office, is_too_long, effects);
     }
 
     pub(crate) fn waiting_since_now(&self, ticket: Ticket) -> Waiting {

@@ -154,11 +154,22 @@ impl Replica {
         }
     }
 
-    /// Who does not lead any more may never apply what a caller waits for; see [`Replica::handle`] for commands.
-    pub(crate) fn give_up_steering(&mut self, is_too_long: impl Fn(&Waiting) -> bool, effects: &mut Effects) {
-        let begun = self.steering.changes.extract_if(.., |_, waiting| is_too_long(waiting)).map(|(_, waiting)| waiting);
+    /// Who does not lead any more may never apply what a caller waits for; see [`Replica::handle`] for commands. `office` is
+    /// the term of a leader.
+    pub(crate) fn give_up_steering(
+        &mut self,
+        office: Option<Term>,
+        is_too_long: impl Fn(&Waiting) -> bool,
+        effects: &mut Effects,
+    ) {
+        let is_lost = |(_, term): &(Index, Term), waiting: &mut Waiting| Some(*term) != office && is_too_long(waiting);
+        let begun = self.steering.changes.extract_if(.., is_lost).map(|(_, waiting)| waiting);
+        effects.steered.extend(begun.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
+        if office.is_some() {
+            return; // What was confirmed will be applied, and a joint state be left.
+        }
         let leaving = self.steering.leaving.extract_if(.., |waiting| is_too_long(waiting));
-        effects.steered.extend(begun.chain(leaving).map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
+        effects.steered.extend(leaving.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
         while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(_, waiting)| is_too_long(waiting)) {
             effects.steered.push((waiting.ticket, Err(Refused::NoMajority)));
         }
