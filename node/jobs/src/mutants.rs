@@ -1,5 +1,5 @@
 //! Deliberate bugs, each behind a switch that only the simulator's proof turns on: a simulator that does not find these
-//! says nothing when it finds none. Without the feature `mutants`, [`on`] is a constant and nothing of them is left.
+//! says nothing when it finds none. Without the feature `mutants`, `on` is a constant and nothing of them is left.
 //!
 //! Each names where it is known from: the rule it breaks, or a project that had it.
 
