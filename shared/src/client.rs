@@ -3,7 +3,7 @@
 //! A caller names what it wants and by when. The client tries the node it last knew as leader, follows the
 //! `raftdeck-leader` header of a node that is not, and goes round the others when a node does not answer. A cluster that
 //! has no room is asked again until there is some, or the time is up. It may send a request more than once, so everything
-//! that is to be done is a call of a session, which the cluster does once ([`sessions`]).
+//! that is to be done is a call of a session, which the cluster does once (`client/sessions.rs`).
 //!
 //! Laws:
 //! - each call ends by its deadline, plus the time of one wake-up;

@@ -243,17 +243,26 @@ impl Log {
     pub(crate) fn compact(&mut self, index: Index) {
         assert!(index <= self.durable, "entry {index} is not on disk and would be compacted");
         let term = self.term_at(index).expect("what is compacted is in the log");
-        self.start = LogStart { index, term, membership: self.membership_at(index).clone() };
+        self.forget_up_to(LogStart { index, term, membership: self.membership_at(index).clone() });
+    }
+
+    /// The log begins here, and goes on as it does.
+    fn forget_up_to(&mut self, start: LogStart) {
+        let index = start.index;
+        self.start = start;
+        self.unwritten = self.unwritten.max(index.next());
         let gone = self.entries.drain(..self.entries.partition_point(|e| e.index <= index));
         self.bytes -= gone.map(|e| e.weight_bytes()).sum::<usize>();
         self.memberships.retain(|(at, _)| *at > index);
         self.start_unwritten = true;
     }
 
-    /// A snapshot took the place of everything up to its index. What comes after it is kept if it follows from it.
+    /// A snapshot took the place of everything up to its index. What comes after it is kept if it follows from it, whether
+    /// it is on disk yet or not: its acknowledgement may wait for a write that is under way, and would else vouch for what
+    /// the next write removes.
     pub(crate) fn begin_after(&mut self, start: LogStart) {
-        if self.term_at(start.index) == Some(start.term) && start.index <= self.durable {
-            self.compact(start.index);
+        if self.term_at(start.index) == Some(start.term) {
+            self.forget_up_to(start);
             return;
         }
         self.entries.clear();

@@ -157,7 +157,7 @@ impl Raft {
         self.log.begin_after(LogStart { index: Index(index.0 + late), ..meta.start });
         self.commit = index;
         self.delivered = index;
-        self.agreed = self.agreed.max(index);
+        self.agreed = self.agreed.max(index).min(self.log.last().0);
         self.observe(Observation::SnapshotInstalled { index });
         self.settle_damage();
         if let Some(leader) = self.leader() {

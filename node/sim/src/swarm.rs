@@ -74,15 +74,14 @@ pub struct Outcome {
 /// Runs one seed. A law that the program itself watches over is a violation like any other.
 #[must_use]
 pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
-    let mut counts = Counts::default();
-    let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = Run::new(seed, options)?;
-        let ended = run.live().and_then(|()| run.majority()).and_then(|content| run.rest(content));
-        run.count();
-        counts = run.counts;
-        ended
-    }));
-    let violation = match run {
+    let mut run = match Run::new(seed, options) {
+        Ok(run) => run,
+        Err(violation) => return Outcome { seed, counts: Counts::default(), violation: Some(violation) },
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| run.phases()));
+    run.count();
+    let counts = run.counts;
+    let violation = match ended {
         Ok(ended) => ended.err(),
         Err(panic) => {
             let words = panic.downcast_ref::<String>().cloned();
@@ -124,6 +123,12 @@ impl Run<'_> {
         let schedule = StdRng::seed_from_u64(rng.random());
         let (workload, counts) = (Workload::default(), Counts::default());
         Ok(Run { seed, options, rng, schedule, plan, cluster, workload, counts })
+    }
+
+    fn phases(&mut self) -> Result<(), Violation> {
+        self.live()?;
+        let content = self.majority()?;
+        self.rest(content)
     }
 
     fn count(&mut self) {

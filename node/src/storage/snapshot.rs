@@ -10,7 +10,7 @@
 //!
 //! Laws:
 //! - before the last rename, a crash leaves the tables as they were; after it, the tables say themselves that they came as
-//!   a snapshot, and [`super::opening`] begins the log after them;
+//!   a snapshot, and `opening` begins the log after them;
 //! - a copy with a rotten record is neither sent nor put in place.
 
 use bytes::Bytes;

@@ -105,10 +105,10 @@ proptest! {
                     let known = log.term_at(index).unwrap_or(term);
                     let membership = if log.term_at(index).is_some() { log.membership_at(index).clone() } else { named };
                     let start = LogStart { index, term: Term(known.0 + term_up), membership };
-                    if log.term_at(index) == Some(start.term) && index <= log.durable() {
-                        safe = index;
-                    } else {
+                    if log.term_at(index) != Some(start.term) {
                         list.entries.clear();
+                    } else if index <= log.durable() {
+                        safe = index;
                     }
                     list.begin_after(start.clone());
                     log.begin_after(start);
@@ -140,9 +140,12 @@ proptest! {
             for index in list.start.index.0..=list.last().0.0 {
                 prop_assert_eq!(log.membership_at(Index(index)), list.membership_at(Index(index)));
             }
-            let start_is_safe = safe >= list.start.index || disk.start == list.start;
+            // A start that is not on disk is there all the same if the entry that it stands for is.
+            let stands = |e: &Entry| (e.index, e.term) == (list.start.index, list.start.term);
+            let start_is_safe =
+                safe >= list.start.index || disk.start == list.start || disk.entries.iter().any(stands);
             let on_disk = list.entries.iter().take_while(|e| disk.has(e)).last().map_or(list.start.index, |e| e.index);
-            let durable = if start_is_safe { on_disk } else { Index(0) };
+            let durable = if start_is_safe { on_disk } else { list.start.index };
             prop_assert!(log.durable() <= durable, "{} is not on disk, {} is", log.durable(), durable);
             if writes.is_empty() && !log.has_unwritten() {
                 prop_assert_eq!((log.durable(), &disk.start, &disk.entries), (list.last().0, &list.start, &list.entries));
