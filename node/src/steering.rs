@@ -146,12 +146,6 @@ impl Replica {
             };
             effects.steered.push((ticket, answer));
         }
-        if self.raft.role() != RoleKind::Leader {
-            let log = self.raft.log();
-            let is_gone = |at: &(Index, Term), _: &mut Waiting| log.term_at(at.0).is_some_and(|term| term != at.1);
-            let gone = self.steering.changes.extract_if(.., is_gone);
-            effects.steered.extend(gone.map(|(_, waiting)| (waiting.ticket, Err(Refused::Superseded))));
-        }
     }
 
     /// Who does not lead any more may never apply what a caller waits for; see [`Replica::handle`] for commands. `office` is
@@ -182,7 +176,8 @@ impl Replica {
         effects.steered.extend(passed.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
     }
 
-    /// An entry was applied: a change may be in it, or the end of one.
+    /// An entry was applied: a change may be in it, or the end of one. Or another stands in its place: only now is it
+    /// certain that the change is not done. Replaced in this log alone, it may be committed from another's.
     pub(crate) fn changed(&mut self, entry: &Entry, effects: &mut Effects) {
         let joint = match &entry.kind {
             EntryKind::Membership(membership) => Some(membership.is_joint()),
