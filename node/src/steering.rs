@@ -38,7 +38,8 @@ pub(crate) struct Steering {
     reads: BTreeMap<ReadToken, Ticket>,
     /// Confirmed: may be answered when this much is applied.
     confirmed: VecDeque<(Index, Waiting)>,
-    transfer: Option<Ticket>,
+    /// Until its outcome was taken from the core, which may have ended it before.
+    transfer: Option<(Ticket, NodeId)>,
     /// By the entry of the change.
     changes: BTreeMap<(Index, Term), Waiting>,
     /// Their joint membership is applied: they wait for its end. Before, who leaves is still needed for a majority.
@@ -63,8 +64,13 @@ impl Replica {
     }
 
     pub(crate) fn transfer(&mut self, ticket: Ticket, target: NodeId, effects: &mut Effects) {
+        if let Some((_, under_way)) = self.steering.transfer.filter(|_| self.raft.role() == RoleKind::Leader) {
+            let error = TransferError::UnderWay { target: under_way };
+            effects.steered.push((ticket, Err(transfer_refused(error, target))));
+            return;
+        }
         match self.raft.transfer(target) {
-            Ok(()) => self.steering.transfer = Some(ticket),
+            Ok(()) => self.steering.transfer = Some((ticket, target)),
             Err(error) => effects.steered.push((ticket, Err(transfer_refused(error, target)))),
         }
     }
@@ -134,7 +140,7 @@ impl Replica {
         while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(index, _)| *index <= applied) {
             effects.steered.push((waiting.ticket, Ok(applied)));
         }
-        if let Some((outcome, ticket)) = transferred.and_then(|o| Some((o, self.steering.transfer.take()?))) {
+        if let Some((outcome, (ticket, _))) = transferred.and_then(|o| Some((o, self.steering.transfer.take()?))) {
             let answer = match outcome {
                 TransferOutcome::Done { .. } => Ok(self.raft.commit()),
                 TransferOutcome::OtherLeads { leader } => {

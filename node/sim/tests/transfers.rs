@@ -1,0 +1,50 @@
+//! Every transfer of leadership ends with an answer to whoever asked for it, whatever else comes in the same round.
+
+use raftdeck_jobs::Machine;
+use raftdeck_node::{
+    compaction::Retention,
+    replica::{Effects, Input, Refused, Replica, Ticket},
+};
+use raftdeck_raft::{Config, GroupId, Membership, NodeId, Restart, RoleKind, StorageId};
+
+fn replica(id: u64) -> Replica {
+    let config = Config::new(NodeId(id), StorageId(id.into()), Membership::of([NodeId(1), NodeId(2)]), id);
+    Replica::new(GroupId::FIRST, config, Restart::default(), Machine::new(), Retention::default())
+}
+
+/// Carries out what one of two replicas wants, and what follows from it.
+fn settle(replicas: &mut [Replica; 2], from: usize, effects: Effects) {
+    let written = effects.write.map(|write| Input::Persisted(write.seq));
+    for envelope in effects.send {
+        let to = usize::try_from(envelope.to.0 - 1).unwrap();
+        let effects = replicas[to].handle(0, [Input::Message(envelope)]);
+        settle(replicas, to, effects);
+    }
+    if let Some(written) = written {
+        let effects = replicas[from].handle(0, [written]);
+        settle(replicas, from, effects);
+    }
+}
+
+/// The second comes in the very round in which the first one's time is over: before its outcome was taken.
+#[test]
+fn a_transfer_that_ends_in_the_round_of_the_next_one_is_answered() {
+    let mut replicas = [replica(1), replica(2)];
+    while replicas[0].raft().role() != RoleKind::Leader {
+        let effects = replicas[0].handle(0, [Input::Tick]);
+        settle(&mut replicas, 0, effects);
+    }
+    // From here on, the other one is silent.
+    let election_ticks_min = 30;
+    let leader = &mut replicas[0];
+    let mut steered = leader.handle(0, [Input::Transfer(Ticket(1), NodeId(2))]).steered;
+    for _ in 1..election_ticks_min {
+        steered.extend(leader.handle(0, [Input::Tick]).steered);
+    }
+    assert_eq!(steered, [], "its time is not over yet");
+    let told = leader.handle(0, [Input::Tick, Input::Transfer(Ticket(2), NodeId(2))]).steered;
+    let of = |ticket| told.iter().find(|(t, _)| *t == Ticket(ticket)).map(|(_, answer)| answer);
+    assert!(matches!(of(1), Some(Err(Refused::NotNow(_)))), "the first: {told:?}");
+    assert!(matches!(of(2), Some(Err(Refused::AskAgain(_)))), "the second: {told:?}");
+    assert_eq!(leader.unanswered(), 0);
+}
