@@ -38,6 +38,9 @@ mutants! {
     /// The log is truncated before the mark is lowered.
     TruncatesBeforeMark in "storage/log_store",
 
+    /// What the cache still has after a failed fsync is taken to be on the disk (ATC 2020).
+    TrustsCache in "storage/opening",
+
     /// A log that is shorter than its mark is taken for whole (FAST 2018).
     IgnoresMark in "storage/log_store",
 

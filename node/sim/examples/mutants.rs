@@ -166,7 +166,7 @@ fn find(mutant: Mutant, arguments: &Arguments) -> Found {
 /// The first seed, counted from 1, that ends with a violation. Threads take the next seed as they come; when one is found,
 /// those before it are finished first.
 fn first_seed(mutant: Mutant, arguments: &Arguments) -> Option<(u64, Violation)> {
-    let options = SwarmOptions { seconds: arguments.seconds, nodes: None, only: None };
+    let options = SwarmOptions { seconds: arguments.seconds, nodes: None, only: None, tells: false };
     let (next, first) = (AtomicU64::new(1), AtomicU64::new(arguments.seeds_max + 1));
     let work = || {
         mutant.switch_on();

@@ -570,7 +570,15 @@ impl Cluster {
         let seed = self.rng.random();
         let (batch_entries_max, retention) = (self.options.batch_entries_max, self.options.retention);
         let node = self.nodes.get_mut(&id).expect("only nodes that there are can start");
-        let started = node.disk.start().map_err(|e| Violation::Storage { node: id, error: e.to_string() })?;
+        let started = match node.disk.start() {
+            Ok(started) => started,
+            // It stays down until there is room.
+            Err(error) if node.disk.is_full() => {
+                self.happened(Happening::DiskFailed(id, error.to_string()));
+                return Ok(());
+            }
+            Err(error) => return Err(Violation::Storage { node: id, error: error.to_string() }),
+        };
         let belongs = node.founded.is_some() && !started.joins;
         node.tasks.clear();
         node.is_installing = false;

@@ -18,7 +18,7 @@ const NODES_MAX: u64 = 9;
 
 /// What a strike was.
 pub(crate) enum Struck {
-    Fault(&'static str),
+    Fault(&'static str, NodeId),
     Mended,
     Nothing,
 }
@@ -87,7 +87,7 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
         }
         Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters => return change(cluster, kind, leader, rng),
     }
-    Ok(Struck::Fault(kind.name()))
+    Ok(Struck::Fault(kind.name(), any))
 }
 
 fn drive(cluster: &Cluster, node: NodeId, work: impl FnOnce(&Drive)) {
@@ -143,7 +143,7 @@ fn change(cluster: &mut Cluster, kind: Kind, leader: NodeId, rng: &mut StdRng) -
         }
     };
     cluster.steer(leader, Steer::Change(change))?;
-    Ok(Struck::Fault(kind.name()))
+    Ok(Struck::Fault(kind.name(), leader))
 }
 
 /// Ends some faults: the network's, and those of some nodes.

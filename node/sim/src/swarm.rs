@@ -39,6 +39,8 @@ pub struct SwarmOptions {
     pub nodes: Option<u64>,
     /// Only these faults, by number; all if none are given.
     pub only: Option<BTreeSet<u32>>,
+    /// Whether to tell, line by line, what happens.
+    pub tells: bool,
 }
 
 /// How often what was done.
@@ -69,6 +71,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// The law that was broken.
     pub violation: Option<Violation>,
+    /// What happened, if it was to be told.
+    pub told: Vec<String>,
 }
 
 /// Runs one seed. A law that the program itself watches over is a violation like any other.
@@ -76,11 +80,15 @@ pub struct Outcome {
 pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
     let mut run = match Run::new(seed, options) {
         Ok(run) => run,
-        Err(violation) => return Outcome { seed, counts: Counts::default(), violation: Some(violation) },
+        Err(violation) => {
+            let (counts, told) = (Counts::default(), Vec::new());
+            return Outcome { seed, counts, violation: Some(violation), told };
+        }
     };
     let ended = catch_unwind(AssertUnwindSafe(|| run.phases()));
+    run.tell();
     run.count();
-    let counts = run.counts;
+    let (counts, told) = (run.counts, run.told);
     let violation = match ended {
         Ok(ended) => ended.err(),
         Err(panic) => {
@@ -89,7 +97,7 @@ pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
             Some(Violation::Assertion { words })
         }
     };
-    Outcome { seed, counts, violation }
+    Outcome { seed, counts, violation, told }
 }
 
 struct Run<'a> {
@@ -102,6 +110,7 @@ struct Run<'a> {
     cluster: Cluster,
     workload: Workload,
     counts: Counts,
+    told: Vec<String>,
 }
 
 impl Run<'_> {
@@ -121,8 +130,8 @@ impl Run<'_> {
             crash_truncating: plan.crash_truncating,
         })?;
         let schedule = StdRng::seed_from_u64(rng.random());
-        let (workload, counts) = (Workload::default(), Counts::default());
-        Ok(Run { seed, options, rng, schedule, plan, cluster, workload, counts })
+        let (workload, counts, told) = (Workload::default(), Counts::default(), Vec::new());
+        Ok(Run { seed, options, rng, schedule, plan, cluster, workload, counts, told })
     }
 
     fn phases(&mut self) -> Result<(), Violation> {
@@ -164,15 +173,39 @@ impl Run<'_> {
             return Ok(());
         }
         self.counts.struck.push(number);
-        match strike(&mut self.cluster, &self.plan, self.seed, number)? {
-            Struck::Fault(kind) => *self.counts.faults.entry(kind).or_default() += 1,
-            Struck::Mended | Struck::Nothing => {}
+        let now_us = self.cluster.now_us();
+        let struck = strike(&mut self.cluster, &self.plan, self.seed, number)?;
+        match struck {
+            Struck::Fault(kind, node) => {
+                *self.counts.faults.entry(kind).or_default() += 1;
+                self.say(now_us, || format!("fault {number}: {kind} {node}"));
+            }
+            Struck::Mended => self.say(now_us, || format!("fault {number}: some things are mended")),
+            Struck::Nothing => {}
         }
         Ok(())
     }
 
+    fn say(&mut self, at_us: u64, words: impl FnOnce() -> String) {
+        if self.options.tells {
+            self.told.push(format!("{:>10.1} {}", at_us as f64 / 1000.0, words()));
+        }
+    }
+
+    /// What is not told yet, after a law was broken.
+    fn tell(&mut self) {
+        for (at_us, happening) in self.cluster.take_happenings() {
+            if let Some(line) = words::line(&happening) {
+                self.say(at_us, || line);
+            }
+        }
+    }
+
     fn take_answers(&mut self) -> Result<(), Violation> {
-        for (_, happening) in self.cluster.take_happenings() {
+        for (at_us, happening) in self.cluster.take_happenings() {
+            if let Some(line) = words::line(&happening).filter(|_| self.options.tells) {
+                self.say(at_us, || line);
+            }
             let reached = match happening {
                 Happening::Answered(ticket, Some(Ok(applied))) => {
                     self.counts.acknowledged += 1;
@@ -242,7 +275,8 @@ impl Run<'_> {
     fn undisturbed(&mut self, core: &BTreeSet<NodeId>, highest: Term) -> Result<Option<Term>, Violation> {
         self.run_calmly()?;
         let Some(leader) = self.cluster.leader().filter(|leader| core.contains(leader)) else { return Ok(None) };
-        let content = self.highest_term();
+        let content = self.cluster.replica(leader).map(|r| r.raft().term()).unwrap_or_default();
+        let highest = highest.max(self.highest_term());
         let outside: Vec<NodeId> = self.cluster.ids().into_iter().filter(|id| !core.contains(id)).collect();
         if let Some(node) = outside.into_iter().choose(&mut self.rng) {
             mend_node(&mut self.cluster, node)?;

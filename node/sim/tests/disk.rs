@@ -309,6 +309,40 @@ fn a_failed_write_or_sync_is_an_error_and_takes_nothing_with_it_that_was_acknowl
     assert!(failures > 50, "only {failures} failed");
 }
 
+/// A failed sync leaves pages that are read as if they were on the disk. Whoever reads them must write them again before
+/// anything rests on them: a power cut comes long after.
+#[test]
+fn what_is_found_after_a_failed_sync_is_on_the_disk_before_the_node_goes_on() {
+    let script = Script::draw(14, 16, 4);
+    let found = |drive: &Drive| {
+        drive.reopen();
+        let open = Place::Drive(drive).open().unwrap();
+        let found = (open.found.clone(), open.machine.state_hash());
+        drive.kill();
+        found
+    };
+    let mut failures = 0;
+    for nth in 1.. {
+        let drive = Drive::new(14);
+        let mut open = Place::Drive(&drive).open().unwrap();
+        drive.fail_nth(Operation::Sync, nth);
+        let (_, error) = run(&mut open, &script.calls);
+        drive.kill();
+        drop(open);
+        if error.is_none() {
+            break;
+        }
+        failures += 1;
+        let before = found(&drive);
+        assert_eq!(before.0.hard.damage, None);
+        drive.evict();
+        assert_eq!(found(&drive), before, "sync {nth}, evicted");
+        drive.crash(Survivors::None);
+        assert_eq!(found(&drive), before, "sync {nth}, power lost");
+    }
+    assert!(failures > 20, "only {failures} failed");
+}
+
 #[test]
 fn a_full_disk_is_an_error_and_takes_nothing_with_it() {
     let script = Script::draw(10, 40, 4);

@@ -4,7 +4,7 @@ use raftdeck_sim::{SwarmOptions, run_seed};
 
 #[test]
 fn seeds_hold_every_law() {
-    let options = SwarmOptions { seconds: 10, nodes: None, only: None };
+    let options = SwarmOptions { seconds: 10, nodes: None, only: None, tells: false };
     let mut leaders = 0;
     for seed in 1..=60 {
         let outcome = run_seed(seed, &options);
@@ -16,7 +16,7 @@ fn seeds_hold_every_law() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let run = || run_seed(7, &SwarmOptions { seconds: 10, nodes: Some(5), only: None }).counts;
+    let run = || run_seed(7, &SwarmOptions { seconds: 10, nodes: Some(5), only: None, tells: false }).counts;
     assert_eq!(run(), run());
 }
 
@@ -25,18 +25,11 @@ fn the_same_seed_gives_the_same_run() {
 fn seeds_that_found_something_stay_well() {
     // A snapshot dropped entries behind it that were appended and not written yet: what was proven to be equal was then
     // beyond the log's end, and an acknowledgement under way vouched for what the next write removed.
-    for (seed, seconds) in [(458, 60), (943, 60)] {
-        let outcome = run_seed(seed, &SwarmOptions { seconds, nodes: None, only: None });
-        assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds {seconds}");
-    }
-}
-
-/// Not understood yet: a healed group that does not elect, mostly with one disk damaged and another one replaced.
-#[test]
-#[ignore = "open: run it to see them"]
-fn seeds_that_are_not_understood_yet() {
-    for (seed, seconds) in [(1376, 20), (221, 60), (490, 60), (646, 60)] {
-        let outcome = run_seed(seed, &SwarmOptions { seconds, nodes: None, only: None });
+    let snapshot = [(458, 60), (943, 60)];
+    // A sync failed, the node came back and went on with what only the cache still had; a power cut took it much later.
+    let cache = [(1376, 20), (221, 60), (490, 60), (646, 60)];
+    for (seed, seconds) in snapshot.into_iter().chain(cache) {
+        let outcome = run_seed(seed, &SwarmOptions { seconds, nodes: None, only: None, tells: false });
         assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds {seconds}");
     }
 }

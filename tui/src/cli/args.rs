@@ -176,6 +176,9 @@ pub struct Sim {
     /// Do not shrink seeds that fail
     #[arg(long)]
     pub no_shrink: bool,
+    /// Tell on standard error what happens in each seed, line by line
+    #[arg(long)]
+    pub trace: bool,
 }
 
 /// `demo`.

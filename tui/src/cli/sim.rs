@@ -69,7 +69,7 @@ fn play(file: &Path, seed: u64, out: Out) -> Result<(), Failure> {
 fn swarm(args: &Sim, out: Out) -> Result<(), Failure> {
     let started = Instant::now();
     let only = args.only.as_ref().map(|only| only.iter().copied().collect::<BTreeSet<u32>>());
-    let options = SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from), only };
+    let options = SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from), only, tells: args.trace };
     let outcomes = run_seeds(*args.seeds.start(), *args.seeds.end(), &options);
     let mut report = Report {
         seeds: args.seeds.end() - args.seeds.start() + 1,
@@ -84,6 +84,7 @@ fn swarm(args: &Sim, out: Out) -> Result<(), Failure> {
         violations: Vec::new(),
     };
     for outcome in &outcomes {
+        outcome.told.iter().for_each(|line| eprintln!("{line}"));
         for (kind, count) in &outcome.counts.faults {
             *report.faults.entry(kind).or_default() += count;
         }

@@ -199,6 +199,12 @@ impl Drive {
         self.shared().bytes_max = bytes;
     }
 
+    /// Whether there is such a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.shared().bytes_max.is_some()
+    }
+
     /// The cache forgets all clean pages: what a failed sync lost is now seen to be lost.
     pub fn evict(&self) {
         self.shared().files.values_mut().for_each(File::evict);
