@@ -17,6 +17,7 @@ use std::{
     error::Error as _,
     future::Future,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,11 +28,12 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+mod lane;
 mod routes;
 mod sessions;
 
 use self::{
-    routes::Routes,
+    routes::{Route, Routes},
     sessions::{InUse, Once, Sessions},
 };
 use crate::{
@@ -141,7 +143,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn submit(&self, job: wire::NewJob, within: Duration) -> Result<wire::Submitted, ClientError> {
         let request = wire::SubmitRequest { job: Some(job), session: None };
-        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.submit(r).await }).await?;
+        let reply = self.once(within, ATTEMPT_MAX, request).await?;
         reply.job.ok_or_else(|| ClientError::Unknown("the node answered without a job".into()))
     }
 
@@ -155,7 +157,7 @@ impl Client {
         within: Duration,
     ) -> Result<Vec<wire::Submitted>, ClientError> {
         let request = wire::SubmitBulkRequest { jobs, session: None };
-        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.submit_bulk(r).await }).await?;
+        let reply = self.once(within, ATTEMPT_MAX, request).await?;
         Ok(reply.jobs)
     }
 
@@ -165,7 +167,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn claim(&self, request: wire::ClaimRequest) -> Result<wire::ClaimReply, ClientError> {
         let attempt = Duration::from_millis(request.wait_ms).min(CLAIM_WAIT_MAX) + ATTEMPT_MAX;
-        self.once(attempt, attempt, request, |mut c, r| async move { c.claim(r).await }).await
+        self.once(attempt, attempt, request).await
     }
 
     /// Renews leases.
@@ -177,7 +179,7 @@ impl Client {
         request: wire::HeartbeatLeasesRequest,
         within: Duration,
     ) -> Result<wire::HeartbeatLeasesReply, ClientError> {
-        self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.heartbeat(r).await }).await
+        self.once(within, ATTEMPT_MAX, request).await
     }
 
     /// Completes a job.
@@ -193,7 +195,7 @@ impl Client {
     ) -> Result<wire::Settled, ClientError> {
         let lease = Some(wire::LeaseRef { job: job.0, token: token.0 });
         let request = wire::AckRequest { acks: vec![wire::Ack { lease, result }], session: None };
-        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.ack(r).await }).await?;
+        let reply = self.once(within, ATTEMPT_MAX, request).await?;
         first(reply)
     }
 
@@ -203,7 +205,7 @@ impl Client {
     /// See [`ClientError`]; a stale lease is part of the answer.
     pub async fn fail(&self, failure: wire::Failure, within: Duration) -> Result<wire::Settled, ClientError> {
         let request = wire::FailRequest { failures: vec![failure], session: None };
-        let reply = self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.fail(r).await }).await?;
+        let reply = self.once(within, ATTEMPT_MAX, request).await?;
         first(reply)
     }
 
@@ -213,7 +215,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn cancel(&self, id: JobId, within: Duration) -> Result<wire::CancelReply, ClientError> {
         let request = wire::CancelRequest { id: id.0, session: None };
-        self.once(within, ATTEMPT_MAX, request, |mut c, r| async move { c.cancel(r).await }).await
+        self.once(within, ATTEMPT_MAX, request).await
     }
 
     /// One job, read where at least `min_index` is applied.
@@ -222,8 +224,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn get(&self, id: JobId, min_index: u64, within: Duration) -> Result<wire::GetReply, ClientError> {
         let request = wire::GetRequest { id: id.0, min_index };
-        let rpc = |mut c: JobsClient<Channel>, r| async move { c.get(r).await };
-        Ok(self.call(Patience::from_now(within), ATTEMPT_MAX, &request, &rpc).await?)
+        Ok(self.ask(Patience::from_now(within), &request, |mut c, r| async move { c.get(r).await }).await?)
     }
 
     /// Jobs, newest first.
@@ -231,23 +232,16 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn list(&self, request: wire::ListRequest, within: Duration) -> Result<wire::ListReply, ClientError> {
-        let rpc = |mut c: JobsClient<Channel>, r| async move { c.list(r).await };
-        Ok(self.call(Patience::from_now(within), ATTEMPT_MAX, &request, &rpc).await?)
+        Ok(self.ask(Patience::from_now(within), &request, |mut c, r| async move { c.list(r).await }).await?)
     }
 
     /// Has `request` done once: all attempts are the same call of one session.
-    async fn once<Req, Rep, Rpc, Fut>(
+    async fn once<Req: Once>(
         &self,
         within: Duration,
         attempt_max: Duration,
         mut request: Req,
-        rpc: Rpc,
-    ) -> Result<Rep, ClientError>
-    where
-        Req: Once,
-        Rpc: Fn(JobsClient<Channel>, Request<Req>) -> Fut,
-        Fut: Future<Output = Result<Response<Rep>, Status>>,
-    {
+    ) -> Result<Req::Reply, ClientError> {
         let patience = Patience::from_now(within);
         loop {
             let session = match self.sessions.take() {
@@ -255,7 +249,14 @@ impl Client {
                 None => self.open_session(patience).await?,
             };
             *request.session() = Some(session.call());
-            match self.call(patience, attempt_max, &request, &rpc).await {
+            let attempt = |route: Route, _| {
+                let call = request.clone().into_call();
+                async move {
+                    let outcome = route.lane.call(call).await?;
+                    Req::reply(outcome).ok_or_else(|| Status::unknown("the node answered another question"))
+                }
+            };
+            match self.call(patience, attempt_max, attempt).await {
                 Ok(reply) => return Ok(reply),
                 Err(Failed::SessionExpired { maybe_done, error }) => {
                     let fresh = session.expired();
@@ -271,28 +272,44 @@ impl Client {
         }
     }
 
+    /// As a request of its own.
+    async fn ask<Req, Rep, Rpc, Fut>(&self, patience: Patience, request: &Req, rpc: Rpc) -> Result<Rep, Failed>
+    where
+        Req: Clone,
+        Rpc: Fn(JobsClient<Channel>, Request<Req>) -> Fut,
+        Fut: Future<Output = Result<Response<Rep>, Status>>,
+    {
+        let attempt = |route: Route, attempt| {
+            let client = JobsClient::new(route.channel)
+                .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
+            let mut request = Request::new(request.clone());
+            request.set_timeout(attempt);
+            let answer = rpc(client, request);
+            async move { answer.await.map(Response::into_inner) }
+        };
+        self.call(patience, ATTEMPT_MAX, attempt).await
+    }
+
     /// Opens a session. However that fails, the call it is for was not sent.
     async fn open_session(&self, patience: Patience) -> Result<InUse<'_>, ClientError> {
-        let rpc = |mut c: JobsClient<Channel>, r| async move { c.open_session(r).await };
-        match self.call(patience, ATTEMPT_MAX, &wire::OpenSessionRequest {}, &rpc).await {
+        let request = wire::OpenSessionRequest {};
+        match self.ask(patience, &request, |mut c, r| async move { c.open_session(r).await }).await {
             Ok(reply) => Ok(self.sessions.opened(reply.session)),
             Err(Failed::For(ClientError::Unknown(words))) => Err(ClientError::Unreachable(words)),
             Err(failed) => Err(failed.into()),
         }
     }
 
-    /// Sends `request` until a node decides it or the time is up.
-    async fn call<Req, Rep, Rpc, Fut>(
+    /// Makes attempts until a node decides, or the time is up.
+    async fn call<Rep, Fut>(
         &self,
         patience: Patience,
         attempt_max: Duration,
-        request: &Req,
-        rpc: &Rpc,
+        make: impl Fn(Route, Duration) -> Fut,
     ) -> Result<Rep, Failed>
     where
-        Req: Clone,
-        Rpc: Fn(JobsClient<Channel>, Request<Req>) -> Fut,
-        Fut: Future<Output = Result<Response<Rep>, Status>>,
+        Fut: Future<Output = Result<Rep, Status>>,
     {
         let mut maybe_done = false;
         let mut no_room = None;
@@ -302,17 +319,13 @@ impl Client {
             if left.is_zero() {
                 break;
             }
-            let (address, channel) = self.routes.next().map_err(Failed::For)?;
-            let client = JobsClient::new(channel)
-                .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
+            let route = self.routes.next().map_err(Failed::For)?;
+            let address = Arc::clone(&route.address);
             let attempt = left.min(attempt_max);
-            let mut attempt_request = Request::new(request.clone());
-            attempt_request.set_timeout(attempt);
-            let status = match tokio::time::timeout(attempt, rpc(client, attempt_request)).await {
+            let status = match tokio::time::timeout(attempt, make(route, attempt)).await {
                 Ok(Ok(reply)) => {
-                    self.routes.leads(address);
-                    return Ok(reply.into_inner());
+                    self.routes.leads(&address);
+                    return Ok(reply);
                 }
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis())),

@@ -3,13 +3,14 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use raftdeck_shared::{
+    calls,
     client::{Client, ClientError, MEMBERS_HEADER, SESSION_EXPIRED, SESSION_HEADER},
     ids::JobId,
     wire::{self, JobState, jobs_server},
@@ -17,7 +18,7 @@ use raftdeck_shared::{
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::{MetadataMap, MetadataValue},
     transport::Server,
 };
@@ -42,6 +43,7 @@ struct Told {
     /// Sessions that were opened, and the calls in them that came: session and number.
     opened: AtomicUsize,
     calls: Mutex<Vec<(u64, u64)>>,
+    me: Weak<Told>,
 }
 
 impl Told {
@@ -51,12 +53,13 @@ impl Told {
     }
 
     async fn serve(answers: impl IntoIterator<Item = Answer>) -> (Arc<Told>, String) {
-        let told = Arc::new(Told {
+        let told = Arc::new_cyclic(|me| Told {
             answers: Mutex::new(answers.into_iter().collect()),
             attempts: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             opened: AtomicUsize::new(0),
             calls: Mutex::new(Vec::new()),
+            me: me.clone(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -76,6 +79,12 @@ impl Told {
 
 #[tonic::async_trait]
 impl jobs_server::Jobs for Told {
+    type CallsStream = calls::Answers;
+
+    async fn calls(&self, request: Request<Streaming<wire::CallFrame>>) -> Result<Response<calls::Answers>, Status> {
+        Ok(Response::new(calls::serve(self.me.upgrade().unwrap(), request.into_inner())))
+    }
+
     async fn open_session(
         &self,
         _: Request<wire::OpenSessionRequest>,

@@ -8,12 +8,13 @@ use raftdeck_jobs::{
 };
 use raftdeck_raft::Index;
 use raftdeck_shared::{
+    calls,
     client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
     wire::{self, jobs_server::Jobs},
 };
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     metadata::{MetadataMap, MetadataValue},
 };
 
@@ -39,8 +40,8 @@ const READ_MAX: Duration = Duration::from_millis(1500);
 const LIST_DEFAULT: u32 = 50;
 const LIST_MAX: u32 = 1000;
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Clones are the same service.
+#[derive(Clone, Debug)]
 pub(super) struct JobsService {
     view: Arc<NodeView>,
     tables: Tables,
@@ -133,6 +134,12 @@ impl JobsService {
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
+    type CallsStream = calls::Answers;
+
+    async fn calls(&self, request: Request<Streaming<wire::CallFrame>>) -> Result<Response<Self::CallsStream>, Status> {
+        Ok(Response::new(calls::serve(Arc::new(self.clone()), request.into_inner())))
+    }
+
     async fn open_session(
         &self,
         _: Request<wire::OpenSessionRequest>,

@@ -98,28 +98,20 @@ pub struct Directory {
     witness: PathBuf,
     /// Of the databases and the mark, as this process has them open.
     known: Arc<Mutex<Option<[Inode; 3]>>>,
-    /// Locked as long as this lives: what is found is written again before SQLite has a lock of its own.
-    _lock: Arc<fs::File>,
 }
 
 impl Directory {
-    /// Makes the directory if it is not there, and locks it.
+    /// Makes the directory if it is not there.
     ///
     /// # Errors
-    /// It cannot be made, or another process has it.
+    /// It cannot be made.
     pub fn open(path: &Path) -> Result<Directory, StorageError> {
         let error = StorageError::io("data directory");
         fs::create_dir_all(path).map_err(&error)?;
         let path = path.canonicalize().map_err(&error)?;
-        let lock = fs::File::open(&path).map_err(&error)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(StorageError::InUse("the data directory")),
-            Err(fs::TryLockError::Error(source)) => return Err(error(source)),
-        }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".id");
-        Ok(Directory { witness: path.with_file_name(name), path, known: Arc::default(), _lock: Arc::new(lock) })
+        Ok(Directory { witness: path.with_file_name(name), path, known: Arc::default() })
     }
 
     /// From here on, the files are expected to stay those that they are.

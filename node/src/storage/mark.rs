@@ -7,7 +7,7 @@
 //! The slots are written in turn, each with a counter and a checksum: a write that is torn by a crash leaves the other.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write as _},
     path::Path,
 };
@@ -53,14 +53,20 @@ pub trait MarkFile: Send + std::fmt::Debug {
 pub struct FileMark(File);
 
 impl FileMark {
-    /// Opens the file, or makes it and its name in the directory durable.
+    /// Opens the file, or makes it and its name in the directory durable; and locks it. Whoever has it has the directory,
+    /// before SQLite has a lock of its own.
     ///
     /// # Errors
-    /// Of the file.
+    /// Of the file, or another process has it.
     pub fn open(path: &Path) -> Result<FileMark, StorageError> {
         let error = StorageError::io("mark");
         let is_new = !path.exists();
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(&error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse("the data directory")),
+            Err(TryLockError::Error(source)) => return Err(error(source)),
+        }
         if let Some(parent) = path.parent().filter(|_| is_new) {
             file.sync_all().and_then(|()| File::open(parent)?.sync_all()).map_err(&error)?;
         }
@@ -188,9 +194,11 @@ mod tests {
         let path = dir.path().join("mark");
         let reading = || Mark::open(Box::new(FileMark::open(&path).unwrap()), 1).unwrap().1;
         assert_eq!(reading(), Reading::Absent);
-        let (mut mark, _) = Mark::open(Box::new(FileMark::open(&path).unwrap()), 1).unwrap();
         for last in 1..=4 {
+            let (mut mark, _) = Mark::open(Box::new(FileMark::open(&path).unwrap()), 1).unwrap();
+            assert!(matches!(FileMark::open(&path), Err(StorageError::InUse(_))));
             mark.set(&claims(last)).unwrap();
+            drop(mark);
             assert_eq!(reading(), Reading::Says(claims(last)));
         }
         let good = fs::read(&path).unwrap();

@@ -91,9 +91,10 @@ struct Plan {
 /// See the module: the files are another's or in use, or the machine fails. Damage is no error.
 pub fn open(files: &dyn Files, group: GroupId, identity: &Identity) -> Result<Opened, StorageError> {
     let is_new = is_new(files)?;
+    let mark = files.mark()?; // From here on the directory is ours.
     write_again(files)?;
     let (log, read) = open_log(files, group, identity, is_new)?;
-    let (mark, reading) = Mark::open(files.mark()?, group.0)?;
+    let (mark, reading) = Mark::open(mark, group.0)?;
     let witness = files.witness().map_err(StorageError::io("the directory's witness"))?;
     if let (Some(owner), Some(witness)) = (&read.owner, &witness) {
         if owner.instead_of == *witness {

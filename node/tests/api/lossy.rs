@@ -1,16 +1,17 @@
 //! Answers that are lost on the way: the client sends its call again, and the cluster does it once.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, Ordering},
 };
 
 use raftdeck_shared::{
+    calls,
     client::{SESSION_EXPIRED, SESSION_HEADER},
     wire::{jobs_client::JobsClient, jobs_server},
 };
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
 
@@ -18,6 +19,7 @@ use super::*;
 struct Lossy {
     node: JobsClient<Channel>,
     lose: AtomicBool,
+    me: Weak<Lossy>,
 }
 
 impl Lossy {
@@ -28,7 +30,7 @@ impl Lossy {
             assert!(Instant::now() < until, "no leader: {status}");
         }
         let node = JobsClient::new(channel(&node.api.to_string()).unwrap());
-        let lossy = Arc::new(Lossy { node, lose: AtomicBool::new(false) });
+        let lossy = Arc::new_cyclic(|me| Lossy { node, lose: AtomicBool::new(false), me: me.clone() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let service = jobs_server::JobsServer::from_arc(Arc::clone(&lossy));
@@ -51,6 +53,15 @@ macro_rules! pass_on {
     ($($rpc:ident($request:ident) -> $reply:ident;)*) => {
         #[tonic::async_trait]
         impl jobs_server::Jobs for Lossy {
+            type CallsStream = calls::Answers;
+
+            async fn calls(
+                &self,
+                request: Request<Streaming<wire::CallFrame>>,
+            ) -> Result<Response<calls::Answers>, Status> {
+                Ok(Response::new(calls::serve(self.me.upgrade().unwrap(), request.into_inner())))
+            }
+
             $(async fn $rpc(&self, request: Request<wire::$request>) -> Result<Response<wire::$reply>, Status> {
                 let answer = self.node.clone().$rpc(request.into_inner()).await;
                 self.pass(answer)

@@ -169,7 +169,7 @@ fn another_nodes_directory_is_refused_and_left_as_it_is() {
 #[test]
 fn a_directory_in_use_is_refused() {
     let (home, opened) = with_entries(3);
-    assert!(matches!(home.open_as(1), Err(StorageError::InUse("log.db"))));
+    assert!(matches!(home.open_as(1), Err(StorageError::InUse("the data directory"))));
     drop(opened);
     assert_eq!(home.open().found.entries.len(), 3);
 }

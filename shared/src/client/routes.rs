@@ -1,22 +1,34 @@
 //! Where the client sends: to the leader as last known, else to one node after the other.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use tonic::{Status, transport::Channel};
 
-use super::{ClientError, LEADER_HEADER, MEMBERS_HEADER, channel};
+use super::{ClientError, LEADER_HEADER, MEMBERS_HEADER, channel, lane::Lane};
 
 /// Addresses that a client remembers.
 const ADDRESSES_MAX: usize = 128;
 
-/// The nodes, their channels, and the one that is taken for the leader.
+/// A way to a node.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) address: Arc<str>,
+    pub(super) channel: Channel,
+    /// The stream of calls on it.
+    pub(super) lane: Lane,
+}
+
+/// The nodes, the ways to them, and the one that is taken for the leader.
 #[derive(Debug)]
 pub(super) struct Routes(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
     addresses: Vec<String>,
-    channels: BTreeMap<String, Channel>,
+    open: BTreeMap<String, Route>,
     leader: Option<String>,
     turn: usize,
 }
@@ -27,27 +39,30 @@ impl Routes {
         if addresses.is_empty() {
             return Err(ClientError::Unreachable("no address was given".into()));
         }
-        Ok(Routes(Mutex::new(Known { addresses, channels: BTreeMap::new(), leader: None, turn: 0 })))
+        Ok(Routes(Mutex::new(Known { addresses, open: BTreeMap::new(), leader: None, turn: 0 })))
     }
 
     /// Where to send now: the leader as last known, else the next node in turn.
-    pub(super) fn next(&self) -> Result<(String, Channel), ClientError> {
+    pub(super) fn next(&self) -> Result<Route, ClientError> {
         let mut known = self.0.lock().expect("no holder panics");
-        let address = match &known.leader {
-            Some(leader) => leader.clone(),
-            None => known.addresses[known.turn % known.addresses.len()].clone(),
-        };
-        if let Some(open) = known.channels.get(&address) {
-            return Ok((address, open.clone()));
+        let known = &mut *known;
+        let address = known.leader.as_ref().unwrap_or(&known.addresses[known.turn % known.addresses.len()]);
+        if let Some(route) = known.open.get(address) {
+            return Ok(route.clone());
         }
-        let opened = channel(&address)?;
-        known.channels.insert(address.clone(), opened.clone());
-        Ok((address, opened))
+        let channel = channel(address)?;
+        let lane = Lane::new(channel.clone());
+        let route = Route { address: address.as_str().into(), channel, lane };
+        known.open.insert(address.clone(), route.clone());
+        Ok(route)
     }
 
     /// A node decided: it is the leader.
-    pub(super) fn leads(&self, address: String) {
-        self.0.lock().expect("no holder panics").leader = Some(address);
+    pub(super) fn leads(&self, address: &str) {
+        let mut known = self.0.lock().expect("no holder panics");
+        if known.leader.as_deref() != Some(address) {
+            known.leader = Some(address.to_owned());
+        }
     }
 
     /// A node said that it is not the leader. True if it named another that is worth asking at once.

@@ -10,28 +10,55 @@
 
 use std::sync::Mutex;
 
-use crate::wire;
+use crate::wire::{self, answer::Outcome, call};
 
 /// Sessions kept for later calls; surplus ones are left to expire.
 const FREE_MAX: usize = 256;
 
-/// Requests that must not be done twice.
+/// Requests that must not be done twice, and travel as calls of a stream.
 pub(super) trait Once: Clone {
+    /// What they are answered with.
+    type Reply;
+
     /// Where the request says which call of which session it is.
     fn session(&mut self) -> &mut Option<wire::SessionCall>;
+
+    /// As a call.
+    fn into_call(self) -> call::Request;
+
+    /// What is in an outcome; none if it answers another question.
+    fn reply(outcome: Outcome) -> Option<Self::Reply>;
 }
 
 macro_rules! once {
-    ($($request:ident)*) => {
+    ($($request:ident as $kind:ident -> $reply:ident)*) => {
         $(impl Once for wire::$request {
+            type Reply = wire::$reply;
+
             fn session(&mut self) -> &mut Option<wire::SessionCall> {
                 &mut self.session
+            }
+
+            fn into_call(self) -> call::Request {
+                call::Request::$kind(self)
+            }
+
+            fn reply(outcome: Outcome) -> Option<wire::$reply> {
+                if let Outcome::$kind(reply) = outcome { Some(reply) } else { None }
             }
         })*
     };
 }
 
-once! { SubmitRequest SubmitBulkRequest ClaimRequest HeartbeatLeasesRequest AckRequest FailRequest CancelRequest }
+once! {
+    SubmitRequest as Submit -> SubmitReply
+    SubmitBulkRequest as SubmitBulk -> SubmitBulkReply
+    ClaimRequest as Claim -> ClaimReply
+    HeartbeatLeasesRequest as Heartbeat -> HeartbeatLeasesReply
+    AckRequest as Ack -> SettleReply
+    FailRequest as Fail -> SettleReply
+    CancelRequest as Cancel -> CancelReply
+}
 
 /// The sessions that no call uses now, the one used last at the end.
 #[derive(Debug, Default)]

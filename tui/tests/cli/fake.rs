@@ -5,14 +5,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use raftdeck_shared::wire::{
-    self, NodeStatus, Role,
-    admin_server::{Admin, AdminServer},
-    jobs_server::{Jobs, JobsServer},
+use raftdeck_shared::{
+    calls,
+    wire::{
+        self, NodeStatus, Role,
+        admin_server::{Admin, AdminServer},
+        jobs_server::{Jobs, JobsServer},
+    },
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -187,6 +190,12 @@ impl Admin for Fake {
 
 #[tonic::async_trait]
 impl Jobs for Fake {
+    type CallsStream = calls::Answers;
+
+    async fn calls(&self, request: Request<Streaming<wire::CallFrame>>) -> Answer<calls::Answers> {
+        Ok(Response::new(calls::serve(Arc::new(self.clone()), request.into_inner())))
+    }
+
     async fn open_session(
         &self,
         _: Request<wire::OpenSessionRequest>,

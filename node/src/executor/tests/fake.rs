@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     process::Command,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use raftdeck_shared::{
+    calls,
     client::Client,
     cluster::{ExecutorSettings, Handler},
     wire::{self, jobs_server},
@@ -23,7 +24,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 
 /// No test takes longer than this.
 const BOUND: Duration = Duration::from_secs(10);
@@ -66,6 +67,7 @@ struct Fake {
     given: Notify,
     renewing: Mutex<Renewing>,
     settling: Mutex<VecDeque<Settling>>,
+    me: Weak<Fake>,
 }
 
 impl Fake {
@@ -91,6 +93,12 @@ impl Fake {
 
 #[tonic::async_trait]
 impl jobs_server::Jobs for Fake {
+    type CallsStream = calls::Answers;
+
+    async fn calls(&self, request: Request<Streaming<wire::CallFrame>>) -> Result<Response<calls::Answers>, Status> {
+        Ok(Response::new(calls::serve(self.me.upgrade().unwrap(), request.into_inner())))
+    }
+
     async fn open_session(
         &self,
         _: Request<wire::OpenSessionRequest>,
@@ -197,12 +205,13 @@ impl Bench {
         settings: ExecutorSettings,
     ) -> Bench {
         let (tell, seen) = mpsc::unbounded_channel();
-        let fake = Arc::new(Fake {
+        let fake = Arc::new_cyclic(|me| Fake {
             seen: tell,
             jobs: Mutex::default(),
             given: Notify::new(),
             renewing: Mutex::new(Renewing::Grant),
             settling: Mutex::default(),
+            me: me.clone(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
