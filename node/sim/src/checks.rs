@@ -255,13 +255,16 @@ impl Checks {
         // A disk that was damaged may have lost since what its leader rightly counts.
         let is_new = |n: &&NodeId| before.learners.contains_key(n) && !self.hurt.contains(n);
         for node in now.voters.iter().filter(is_new) {
-            let memberships = log.range(log.start().index.next(), index.prev()).iter().rev();
-            let memberships = memberships.filter_map(|e| match &e.kind {
-                EntryKind::Membership(membership) => Some((e, membership)),
+            let start = log.start();
+            let entries = log.range(start.index.next(), index.prev()).iter().rev();
+            let memberships = entries.filter_map(|e| match &e.kind {
+                EntryKind::Membership(membership) => Some((e.index, e.term, &**membership)),
                 EntryKind::Noop | EntryKind::Command(_) => None,
             });
-            let since = memberships.take_while(|(_, m)| m.learners.contains_key(node)).last();
-            if since.is_some_and(|(e, _)| !has(*node, e.index, e.term)) {
+            // What is cut off the log is known as it was at its start.
+            let memberships = memberships.chain([(start.index, start.term, &start.membership)]);
+            let since = memberships.take_while(|(.., m)| m.learners.contains_key(node)).last();
+            if since.is_some_and(|(index, term, _)| !has(*node, index, term)) {
                 return Err(Violation::PromotedTooEarly { leader, node: *node, index });
             }
         }
