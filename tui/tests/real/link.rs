@@ -148,7 +148,7 @@ async fn a_learner_joins_over_a_link_that_is_cut_twice(bytes: usize) {
     assert!(seen.resumed.iter().all(|(cut, _)| *cut > 0));
     assert!(seen.heard_ms_max < ELECTION_MIN_MS, "a voter heard nothing for {} ms", seen.heard_ms_max);
     for name in ["n1", "n2", "n3", "n4"] {
-        let log = std::fs::read_to_string(cluster.path(&format!("{name}.log"))).unwrap_or_default();
+        let log = std::fs::read_to_string(cluster.path(name).join("node.log")).unwrap_or_default();
         log.lines().filter(|l| l.contains("snapshot")).for_each(|l| println!("{name}: {l}"));
     }
 }
