@@ -20,6 +20,9 @@
 //! - while one is being put in place, no entry is appended;
 //! - what is stored are chunks of one snapshot, in order and without gaps.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::{
