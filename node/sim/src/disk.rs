@@ -136,9 +136,9 @@ impl Disk {
                 Some(Input::SnapshotTaken(Some((sealed.id.index, sealed.bytes, sealed.id.checksum))))
             }
             SnapshotTask::Read { to, id, offset } => match open.sealed.as_ref().filter(|sealed| sealed.id == id) {
-                Some(sealed) => Some(match snapshot::read_chunk(files, sealed, offset)? {
-                    Some(chunk) => Input::ChunkRead(to, chunk),
-                    None => {
+                Some(sealed) => Some(match snapshot::read_chunk(files, sealed, offset) {
+                    Ok(Some(chunk)) => Input::ChunkRead(to, chunk),
+                    Ok(None) | Err(_) => {
                         open.sealed = None;
                         Input::SnapshotLost(id)
                     }

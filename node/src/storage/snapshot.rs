@@ -26,7 +26,9 @@ use super::{Files, STATE, StateStore, StorageError, prepare, state_store};
 /// Bytes sent at a time.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
-const SNAPSHOT: &str = "snapshot.db";
+/// The copy that is sent.
+pub const SNAPSHOT: &str = "snapshot.db";
+
 const NEXT: &str = "snapshot.db.next";
 const INCOMING: &str = "incoming.db";
 const INCOMING_OF: &str = "incoming";
