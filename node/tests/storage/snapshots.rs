@@ -68,8 +68,9 @@ fn a_snapshot_that_comes_in_goes_on_where_it_was() {
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 0);
     send(&source, &files, 0..2);
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 2 << 20);
-    drop(opened);
+    drop((opened, files));
     let opened = home.open();
+    let files = Directory::open(&home.data()).unwrap();
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 2 << 20, "a restart forgets nothing");
     // Half a chunk is none.
     let path = home.data().join("incoming.db");
@@ -114,7 +115,7 @@ fn a_snapshot_takes_the_place_of_the_tables_at_once_or_not_at_all() {
 
         snapshot::put_in_place(&mut opened.state, &files).unwrap();
         let after = home.copy();
-        drop(opened);
+        drop((opened, files));
         for home in [after, home] {
             let mut opened = home.open();
             assert_eq!((opened.machine.applied(), opened.machine.state_hash()), (40, hash));
