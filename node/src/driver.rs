@@ -175,8 +175,7 @@ impl Driver {
                     inputs.push(Input::Remembered(self.remembered));
                 }
                 done = finished(&mut snapshotting) => {
-                    let done = done?;
-                    self.snapshots.done(&done);
+                    let done = self.snapshots.done(done?);
                     if let Some(Input::SnapshotInstalled(meta, _)) = &done {
                         self.remembered = meta.start.index;
                     }

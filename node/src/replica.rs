@@ -64,6 +64,8 @@ pub enum Input {
     Compact(Ticket),
     /// A snapshot was made of the tables, as of this index: its size and checksum. None: it could not be made.
     SnapshotTaken(Option<(Index, u64, u128)>),
+    /// A snapshot is not what it was when it was made, or cannot be read.
+    SnapshotLost(SnapshotId),
     /// A chunk was read, for a follower.
     ChunkRead(NodeId, Chunk),
     /// So much of a snapshot is stored.
@@ -275,6 +277,7 @@ impl Replica {
                 Input::Remembered(index) => self.remembered_up_to(index),
                 Input::Compact(ticket) => self.compact_now(ticket, &mut effects),
                 Input::SnapshotTaken(taken) => self.snapshot_taken(taken),
+                Input::SnapshotLost(id) => self.raft.snapshot_lost(id),
                 Input::ChunkRead(to, chunk) => self.raft.chunk_read(to, chunk),
                 Input::ChunkStored(id, bytes) => self.raft.chunk_stored(id, bytes),
                 Input::SnapshotInstalled(meta, machine) => self.snapshot_installed(meta, *machine, &mut effects),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -152,12 +152,20 @@ impl Cluster {
         panic!("n{} is not {what}: {last:?}\n{}", node + 1, self.log_of(node));
     }
 
-    /// Both have applied all that the leader has, and say the same.
+    /// Both have applied all that the leader has, and say the same. They are read one after the other, and what was applied
+    /// in between is no difference: two states are compared as of one index.
     async fn equal(&self, leader: usize, node: usize) {
-        let there = self.status(leader).await.unwrap();
-        let here = self.until(node, "as far as its leader", |s| s.applied >= there.applied && !s.damaged).await;
-        let there = self.until(leader, "as far as it was", |s| s.applied >= here.applied).await;
-        assert_eq!((here.applied, here.state_hash), (there.applied, there.state_hash));
+        let goal = self.status(leader).await.unwrap().applied;
+        let until = Instant::now() + WITHIN;
+        loop {
+            let there = self.until(leader, "as far as it was", |s| s.applied >= goal).await;
+            let here = self.until(node, "as far as its leader", |s| s.applied >= there.applied && !s.damaged).await;
+            if here.applied == there.applied {
+                assert_eq!(here.state_hash, there.state_hash, "as of {}", here.applied);
+                return;
+            }
+            assert!(Instant::now() < until, "never seen as of one index: {} and {}", here.applied, there.applied);
+        }
     }
 
     /// Payloads that no executor will run.
@@ -181,17 +189,14 @@ impl Cluster {
     }
 }
 
-/// A follower whose entries are gone gets the tables as a file. The link is cut in the middle of it and the follower
-/// crashes, too: it goes on where it was, and nobody's term changes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_was_away_gets_a_snapshot_over_a_link_that_breaks() {
-    let mut cluster = Cluster::start().await;
-    let leader = cluster.leader().await.unwrap();
-    let away = (leader + 1) % 3;
+/// A follower was away for so long that it needs the tables, and the link breaks when it has less than half of the file:
+/// what it has.
+async fn half_a_snapshot(cluster: &mut Cluster, leader: usize, away: usize) -> fs::Metadata {
     let incoming = cluster.data(away).join("incoming.db");
     let size = || fs::metadata(&incoming).map_or(0, |m| m.len());
+    let sent = cluster.data(leader).join("snapshot.db");
     // The whole may be there before the cut is: then another try, with more to send.
-    let (inode, stored) = loop {
+    loop {
         let seen = cluster.until(away, "up", |s| s.applied > 0 && s.leader != 0).await.last;
         cluster.kill(away);
         cluster.submit(40).await;
@@ -203,12 +208,25 @@ async fn a_follower_that_was_away_gets_a_snapshot_over_a_link_that_breaks() {
             tokio::task::yield_now().await;
         }
         cluster.cut(leader, away).await;
-        if let Ok(metadata) = fs::metadata(&incoming) {
-            break (metadata.ino(), metadata.len());
+        if let Ok(half) = fs::metadata(&incoming)
+            && half.len() < fs::metadata(&sent).unwrap().len() / 2
+        {
+            return half;
         }
         cluster.heal(leader).await;
         fs::write(cluster.home.path().join(format!("n{}.log", away + 1)), "").unwrap();
-    };
+    }
+}
+
+/// A follower whose entries are gone gets the tables as a file. The link is cut in the middle of it and the follower
+/// crashes, too: it goes on where it was, and nobody's term changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_was_away_gets_a_snapshot_over_a_link_that_breaks() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    let away = (leader + 1) % 3;
+    let half = half_a_snapshot(&mut cluster, leader, away).await;
+    let (inode, stored) = (half.ino(), half.len());
     assert!(stored >= 2 << 20);
     let term = cluster.status(leader).await.unwrap().term;
     cluster.kill(away);
@@ -232,6 +250,29 @@ async fn a_follower_that_was_away_gets_a_snapshot_over_a_link_that_breaks() {
     cluster.up(away);
     cluster.equal(leader, away).await;
     assert!(!cluster.log_of(away).contains("damaged"), "{}", cluster.log_of(away));
+}
+
+/// The file that is sent rots in the middle of it: the rest is not sent, another one is made, and the follower gets that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_rots_while_it_is_sent_is_made_anew() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    let away = (leader + 1) % 3;
+    half_a_snapshot(&mut cluster, leader, away).await;
+    let term = cluster.status(leader).await.unwrap().term;
+    let lines = |node: usize, what: &str| cluster.log_of(node).lines().filter(|l| l.contains(what)).count();
+    let made = lines(leader, "made a snapshot as of");
+    // One bit, in the last chunk.
+    let file = fs::OpenOptions::new().read(true).write(true).open(cluster.data(leader).join("snapshot.db")).unwrap();
+    let (last, mut byte) = (file.metadata().unwrap().len() - 1, [0]);
+    file.read_exact_at(&mut byte, last).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], last).unwrap();
+    cluster.heal(leader).await;
+    cluster.equal(leader, away).await;
+    let found = (lines(leader, "is not what it was at byte"), lines(leader, "made a snapshot as of"));
+    assert_eq!(found, (1, made + 1), "{}", cluster.log_of(leader));
+    assert_eq!(lines(away, "is not what it should be"), 0, "what is rotten was sent");
+    assert_eq!((cluster.status(away).await.unwrap().term, cluster.leader().await), (term, Some(leader)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

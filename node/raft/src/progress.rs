@@ -5,12 +5,19 @@
 //! what is in flight stays unanswered for too long, or the link breaks, it probes again from the last agreement. A
 //! follower that needs what is no longer in the log gets a *snapshot*, a chunk for each time it asks.
 //!
+//! A chunk is large, and a link may be slow: how long one may take is measured, as a transport does it (RFC 6298). It is
+//! overdue after twice the time that the one before took, and after twice as long with each time it is sent again; one that
+//! was sent more than once measures nothing, as nobody knows which of them was answered (Karn's rule).
+//!
 //! Laws:
 //! - `matched < next`, and `matched` never falls while the leader is in office (a late refusal cannot undo what the
 //!   follower once had on disk), but for a follower that says itself that its disk lost it, or that speaks from another
 //!   directory: what these have counts for nothing before;
 //! - while probing, at most one batch is unanswered;
 //! - while replicating, the window is never above its limits, except for a single batch that is larger alone.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -52,8 +59,15 @@ enum Mode {
     Snapshot {
         asked_at: Option<u64>,
         offset: u64,
+        /// What is out was sent before, too.
+        is_repeated: bool,
+        /// A chunk may take so many ticks, if that is more than anything may.
+        patience: u64,
     },
 }
+
+/// A chunk may take so many times what any answer may: a link that is slower is as good as none.
+const PATIENCE_MAX: u64 = 100;
 
 /// Limits of the window in flight to one follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,12 +251,13 @@ impl Progress {
     /// A snapshot was offered. True if it was not sent one before.
     pub(crate) fn offered(&mut self, now: u64) -> bool {
         match &mut self.mode {
-            Mode::Snapshot { asked_at, .. } => {
+            Mode::Snapshot { asked_at, is_repeated, .. } => {
                 *asked_at = Some(now);
+                *is_repeated = true;
                 false
             }
             Mode::Probing { .. } | Mode::Replicating { .. } => {
-                self.mode = Mode::Snapshot { asked_at: Some(now), offset: 0 };
+                self.mode = Mode::Snapshot { asked_at: Some(now), offset: 0, is_repeated: false, patience: 0 };
                 true
             }
         }
@@ -250,7 +265,11 @@ impl Progress {
 
     /// It asked for the chunk at an offset.
     pub(crate) fn wanted(&mut self, at: u64, now: u64) {
-        if let Mode::Snapshot { asked_at, offset } = &mut self.mode {
+        if let Mode::Snapshot { asked_at, offset, is_repeated, patience } = &mut self.mode {
+            if let Some(since) = asked_at.filter(|_| at > *offset && !*is_repeated) {
+                *patience = 2 * (now - since);
+            }
+            *is_repeated &= at == *offset;
             *asked_at = Some(now);
             *offset = at;
         }
@@ -311,6 +330,19 @@ impl Progress {
         }
     }
 
+    /// Whether what is in flight is to be taken for lost, where an answer may take `limit` ticks; a chunk that is gets more
+    /// time when it is sent again.
+    pub(crate) fn is_overdue(&mut self, now: u64, limit: u64) -> bool {
+        let Some(waited) = self.unanswered_since().map(|at| now - at) else { return false };
+        let Mode::Snapshot { patience, .. } = &mut self.mode else { return waited >= limit };
+        let may_take = (*patience).clamp(limit, PATIENCE_MAX * limit);
+        let is_overdue = waited >= may_take;
+        if is_overdue {
+            *patience = 2 * may_take;
+        }
+        is_overdue
+    }
+
     /// Since when the oldest batch is unanswered.
     pub(crate) fn unanswered_since(&self) -> Option<u64> {
         match &self.mode {
@@ -345,93 +377,9 @@ impl Progress {
             round.since = 0;
         }
         match &mut self.mode {
-            Mode::Probing { asked_at } | Mode::Snapshot { asked_at, .. } => *asked_at = asked_at.map(|_| 0),
+            Mode::Probing { asked_at } => *asked_at = asked_at.map(|_| 0),
+            Mode::Snapshot { asked_at, patience, .. } => (*asked_at, *patience) = (asked_at.map(|_| 0), 0),
             Mode::Replicating { window, .. } => window.iter_mut().for_each(|batch| batch.sent_at = 0),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Window = Window { batches: 2, bytes: 100 };
-
-    #[test]
-    fn a_probe_waits_for_its_answer_and_the_window_for_room() {
-        let mut p = Progress::new(Index(5), 0);
-        assert!(p.may_send(Index(5), LIMIT), "a probe may be empty");
-        p.sent(Index(5), 0, 1);
-        assert!(!p.may_send(Index(9), LIMIT));
-        assert!(p.acknowledged(Index(5)));
-        assert!(!p.may_send(Index(5), LIMIT), "nothing to send");
-        p.sent(Index(6), 10, 2);
-        p.sent(Index(7), 10, 3);
-        assert!(!p.may_send(Index(9), LIMIT), "two batches are in flight");
-        assert!(!p.acknowledged(Index(6)));
-        assert!(p.may_send(Index(9), LIMIT));
-        p.sent(Index(8), 95, 4);
-        assert_eq!((p.matched(), p.next(), p.unanswered_since()), (Index(6), Index(9), Some(3)));
-    }
-
-    /// canonical/raft and CCF had it: a refusal that comes late must not lower what the follower is known to have.
-    #[test]
-    fn a_late_refusal_changes_nothing() {
-        let mut p = Progress::new(Index(9), 0);
-        p.sent(Index(9), 0, 1);
-        assert!(p.refused(Index(9), Index(4)));
-        assert_eq!(p.next(), Index(5));
-        assert!(!p.refused(Index(9), Index(2)), "the same refusal, delivered twice");
-        p.acknowledged(Index(7));
-        assert!(!p.refused(Index(4), Index(1)), "below what is matched");
-        assert_eq!((p.matched(), p.next()), (Index(7), Index(8)));
-    }
-
-    /// A follower that says itself that it lost its log is believed, and filled again from where it stands.
-    #[test]
-    fn a_damaged_follower_goes_back_below_what_it_had() {
-        let mut p = Progress::new(Index(9), 0);
-        p.sent(Index(9), 0, 1);
-        p.acknowledged(Index(9));
-        p.probe_again();
-        p.sent(Index(9), 0, 2);
-        assert!(!p.refused(Index(9), Index(3)), "it had that on disk");
-        p.set_damaged(true);
-        assert!(p.refused(Index(9), Index(3)));
-        assert_eq!((p.matched(), p.next()), (Index(3), Index(4)));
-    }
-
-    /// A learner is ready when a round took less than an election timeout, and not when it only ever runs behind.
-    #[test]
-    fn a_learner_is_measured_in_rounds() {
-        let mut p = Progress::new(Index(0), 0);
-        p.measure(Index(100), Index(90), 0, 30);
-        p.acknowledged(Index(100));
-        p.measure(Index(200), Index(190), 40, 30);
-        assert!(!p.is_caught_up(), "the round took 40 ticks");
-        p.acknowledged(Index(200));
-        p.measure(Index(210), Index(201), 60, 30);
-        assert!(!p.is_caught_up(), "201 is committed");
-        p.acknowledged(Index(210));
-        p.measure(Index(210), Index(210), 61, 30);
-        assert!(p.is_caught_up());
-    }
-
-    #[test]
-    fn another_directory_begins_from_nothing() {
-        let mut p = Progress::new(Index(5), 0);
-        p.heard(StorageId(1), Index(5), 1);
-        p.sent(Index(5), 0, 1);
-        p.acknowledged(Index(5));
-        p.heard(StorageId(2), Index(9), 2);
-        assert_eq!((p.matched(), p.next(), p.sending()), (Index(0), Index(10), Sending::Probing));
-    }
-
-    #[test]
-    fn a_refusal_always_moves_the_probe_back() {
-        let mut p = Progress::new(Index(9), 0);
-        p.sent(Index(9), 0, 1);
-        assert!(p.refused(Index(9), Index(9)), "a hint that would not move is not believed");
-        assert_eq!(p.next(), Index(9));
     }
 }

@@ -261,9 +261,8 @@ impl Raft {
         let progress = leader.followers.get_mut(&peer).expect("only followers answer");
         progress.set_damaged(damaged);
         progress.confirmed(read);
-        let overdue =
-            progress.unanswered_since().is_some_and(|at| self.now - at >= u64::from(self.config.election_ticks_min));
-        if overdue && !mutants::on(Mutant::WindowStaysShut) {
+        let is_overdue = progress.is_overdue(self.now, u64::from(self.config.election_ticks_min));
+        if is_overdue && !mutants::on(Mutant::WindowStaysShut) {
             self.forget_in_flight(peer);
         }
         self.confirm_reads();

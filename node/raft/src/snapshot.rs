@@ -20,12 +20,16 @@
 //! - while one is being put in place, no entry is appended;
 //! - what is stored are chunks of one snapshot, in order and without gaps.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::{
     Body, Cause, Index, LogStart, NodeId, Observation, Raft, Sending,
     mutants::{self, Mutant},
     node::Role,
+    progress::Progress,
 };
 
 /// Names a snapshot: two with the same index may differ in their bytes.
@@ -77,7 +81,8 @@ pub enum SnapshotTask {
         /// Followers need what comes after it.
         at_least: Index,
     },
-    /// Read a chunk for a follower; answer with [`Raft::chunk_read`], or not at all if it cannot be read.
+    /// Read a chunk for a follower; answer with [`Raft::chunk_read`], or with [`Raft::snapshot_lost`] if what
+    /// stands there is not what it was.
     Read {
         /// The follower.
         to: NodeId,
@@ -117,6 +122,15 @@ impl Raft {
     #[must_use]
     pub fn snapshot(&self) -> Option<&SnapshotMeta> {
         self.snapshot.as_ref()
+    }
+
+    /// A snapshot cannot be read any more: another is made for whoever still needs one.
+    pub fn snapshot_lost(&mut self, id: SnapshotId) {
+        if self.snapshot.take_if(|meta| meta.id() == id).is_none() {
+            return; // A newer one took its place.
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.followers.values_mut().for_each(Progress::offer_again);
     }
 
     /// A snapshot could not be made now; it is asked for again.

@@ -14,7 +14,7 @@ use raftdeck_node::{
     compaction::Retention,
     replica::{Applied, Effects, Event as ReplicaEvent, Input, Refused, Replica, Ticket},
     steering::Change,
-    storage::StorageError,
+    storage::{StorageError, snapshot::SNAPSHOT},
 };
 use raftdeck_raft::{
     Config, Envelope, GroupId, Index, Membership, NodeId, Observation, Observed, RoleKind, SnapshotTask, StorageId,
@@ -57,6 +57,8 @@ pub struct Options {
     pub retention: Retention,
     /// Part of the writes that remove entries in which the node crashes.
     pub crash_truncating: f64,
+    /// Part of the snapshots that rot after they were made.
+    pub rot_snapshots: f64,
 }
 
 impl Options {
@@ -73,6 +75,7 @@ impl Options {
             bound: true,
             retention: Retention::default(),
             crash_truncating: 0.0,
+            rot_snapshots: 0.0,
         }
     }
 }
@@ -176,6 +179,7 @@ pub struct Cluster {
     hurt: Option<NodeId>,
     hurt_at: Index,
     rotten: Option<NodeId>,
+    snapshots_lost: u64,
 }
 
 impl Cluster {
@@ -199,6 +203,7 @@ impl Cluster {
             hurt: None,
             hurt_at: Index(0),
             rotten: None,
+            snapshots_lost: 0,
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
@@ -292,6 +297,12 @@ impl Cluster {
     #[must_use]
     pub fn message_faults(&self) -> &BTreeMap<&'static str, u64> {
         &self.network.counts
+    }
+
+    /// How many snapshots were given up because they were not what they had been.
+    #[must_use]
+    pub fn snapshots_lost(&self) -> u64 {
+        self.snapshots_lost
     }
 
     /// All nodes, members or not.
@@ -842,8 +853,18 @@ impl Cluster {
                 return Ok(());
             }
         };
-        if let (Some(Input::SnapshotInstalled(meta, _)), Some(up)) = (&answer, &mut node.up) {
-            up.remembered = meta.start.index;
+        match (&answer, &mut node.up) {
+            (Some(Input::SnapshotInstalled(meta, _)), Some(up)) => up.remembered = meta.start.index,
+            (Some(Input::SnapshotTaken(Some((_, bytes, _)))), _) => {
+                let p = self.options.rot_snapshots;
+                // Drawn only where there is rot at all: other runs stay what they are.
+                if p > 0.0 && self.rng.random_bool(p) {
+                    let byte = usize::try_from(self.rng.random_range(0..*bytes)).expect("a simulated file is short");
+                    node.disk.drive().flip(SNAPSHOT, byte, self.rng.random_range(0..8));
+                }
+            }
+            (Some(Input::SnapshotLost(_)), _) => self.snapshots_lost += 1,
+            (Some(_) | None, _) => {}
         }
         self.start_task(id);
         self.handle(id, answer.into_iter().collect())

@@ -7,12 +7,13 @@
 use raftdeck_jobs::{Changes, Machine};
 use raftdeck_node::{
     replica::Input,
-    storage::{self, Identity, LogStore, StateStore, StorageError, snapshot},
+    storage::{
+        self, Identity, LogStore, StateStore, StorageError,
+        snapshot::{self, Sealed},
+    },
     transport::member::storage_id,
 };
-use raftdeck_raft::{
-    GroupId, Index, LogStart, NodeId, Restart, SnapshotId, SnapshotTask, StorageId, Term, Write, WriteSeq,
-};
+use raftdeck_raft::{GroupId, Index, LogStart, NodeId, Restart, SnapshotTask, StorageId, Term, Write, WriteSeq};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_rusqlite::rusqlite::Connection;
 
@@ -63,7 +64,7 @@ struct Open {
     log: LogStore,
     state: StateStore,
     /// The snapshot that can be read from.
-    sealed: Option<SnapshotId>,
+    sealed: Option<Sealed>,
 }
 
 impl Disk {
@@ -131,14 +132,19 @@ impl Disk {
             SnapshotTask::Take { .. } => {
                 open.sealed = None;
                 snapshot::copy(&open.state_conn, files)?;
-                let (id, bytes) = snapshot::seal(files)?;
-                open.sealed = Some(id);
-                Some(Input::SnapshotTaken(Some((id.index, bytes, id.checksum))))
+                let sealed = open.sealed.insert(snapshot::seal(files, CHUNK_BYTES)?);
+                Some(Input::SnapshotTaken(Some((sealed.id.index, sealed.bytes, sealed.id.checksum))))
             }
-            SnapshotTask::Read { to, id, offset } if open.sealed == Some(id) => {
-                Some(Input::ChunkRead(to, snapshot::read_chunk(files, id, offset, CHUNK_BYTES)?))
-            }
-            SnapshotTask::Read { .. } => None,
+            SnapshotTask::Read { to, id, offset } => match open.sealed.as_ref().filter(|sealed| sealed.id == id) {
+                Some(sealed) => Some(match snapshot::read_chunk(files, sealed, offset) {
+                    Ok(Some(chunk)) => Input::ChunkRead(to, chunk),
+                    Ok(None) | Err(_) => {
+                        open.sealed = None;
+                        Input::SnapshotLost(id)
+                    }
+                }),
+                None => None,
+            },
             SnapshotTask::Begin(meta) => {
                 Some(Input::ChunkStored(meta.id(), snapshot::begin(files, &meta, CHUNK_BYTES)?))
             }

@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use raftdeck_node::compaction::Retention;
-use rand::{RngExt as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::network::Weather;
 
@@ -106,6 +106,9 @@ impl Kind {
     }
 }
 
+/// Beside a seed, where the rot of snapshots is drawn. No seed that the tests keep for what it once found has any.
+const ROT_STREAM: u64 = 12 << 32;
+
 /// What a seed has in store.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -122,10 +125,12 @@ pub(crate) struct Plan {
     pub(crate) retention: Retention,
     /// Part of the writes that remove entries in which the node crashes: both are rare, and meet hardly ever by themselves.
     pub(crate) crash_truncating: f64,
+    /// Part of the snapshots that rot after they were made.
+    pub(crate) rot_snapshots: f64,
 }
 
 impl Plan {
-    pub(crate) fn draw(rng: &mut StdRng) -> Plan {
+    pub(crate) fn draw(rng: &mut StdRng, seed: u64) -> Plan {
         let part = rng.random_range(0.2..0.9);
         let kinds = Kind::ALL.into_iter().filter(|_| rng.random_bool(part)).collect();
         let slow = if rng.random_bool(0.1) { rng.random_range(20_000..150_000) } else { rng.random_range(300..20_000) };
@@ -147,6 +152,12 @@ impl Plan {
                 _ => Retention::default(),
             },
             crash_truncating: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
+            rot_snapshots: Plan::draw_rot(&mut StdRng::seed_from_u64(seed ^ ROT_STREAM)),
         }
+    }
+
+    /// From a stream of its own: a seed without such rot is what it was before there was any.
+    fn draw_rot(rng: &mut StdRng) -> f64 {
+        if rng.random_bool(0.3) { rng.random_range(0.1..0.8) } else { 0.0 }
     }
 }

@@ -116,7 +116,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn new(seed: u64, options: &SwarmOptions) -> Result<Run<'_>, Violation> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let plan = Plan::draw(&mut rng);
+        let plan = Plan::draw(&mut rng, seed);
         let nodes = options.nodes.unwrap_or_else(|| rng.random_range(3..=7));
         let cluster = Cluster::new(Options {
             nodes,
@@ -128,6 +128,7 @@ impl Run<'_> {
             bound: plan.bound,
             retention: plan.retention,
             crash_truncating: plan.crash_truncating,
+            rot_snapshots: plan.rot_snapshots,
         })?;
         let schedule = StdRng::seed_from_u64(rng.random());
         let (workload, counts, told) = (Workload::default(), Counts::default(), Vec::new());
@@ -145,6 +146,7 @@ impl Run<'_> {
         self.counts.events = self.cluster.events();
         self.counts.jobs = self.cluster.acknowledged().len() as u64;
         self.counts.faults.extend(self.cluster.message_faults());
+        self.counts.reached.insert("snapshot-lost", self.cluster.snapshots_lost());
     }
 
     /// Faults and clients.

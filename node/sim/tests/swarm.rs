@@ -5,13 +5,15 @@ use raftdeck_sim::{SwarmOptions, run_seed};
 #[test]
 fn seeds_hold_every_law() {
     let options = SwarmOptions { seconds: 10, nodes: None, only: None, tells: false };
-    let mut leaders = 0;
+    let (mut leaders, mut snapshots_lost) = (0, 0);
     for seed in 1..=60 {
         let outcome = run_seed(seed, &options);
         assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds 10");
         leaders += outcome.counts.reached["elected"];
+        snapshots_lost += outcome.counts.reached["snapshot-lost"];
     }
     assert!(leaders > 60, "seeds that elect nobody anew prove nothing: {leaders}");
+    assert!(snapshots_lost > 0, "no snapshot rotted where it was read");
 }
 
 #[test]

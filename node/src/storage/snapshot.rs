@@ -11,7 +11,9 @@
 //! Laws:
 //! - before the last rename, a crash leaves the tables as they were; after it, the tables say themselves that they came as
 //!   a snapshot, and `opening` begins the log after them;
-//! - a copy with a rotten record is neither sent nor put in place.
+//! - a copy with a rotten record is neither sent nor put in place;
+//! - a chunk that is not what it was when the copy was made is not sent, and the copy is given up: the follower would find
+//!   out at the end only, and ask for the same bytes again.
 
 use bytes::Bytes;
 use raftdeck_jobs::Machine;
@@ -24,7 +26,9 @@ use super::{Files, STATE, StateStore, StorageError, prepare, state_store};
 /// Bytes sent at a time.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
-const SNAPSHOT: &str = "snapshot.db";
+/// The copy that is sent.
+pub const SNAPSHOT: &str = "snapshot.db";
+
 const NEXT: &str = "snapshot.db.next";
 const INCOMING: &str = "incoming.db";
 const INCOMING_OF: &str = "incoming";
@@ -75,28 +79,51 @@ pub fn copy(conn: &Connection, files: &dyn Files) -> Result<(), StorageError> {
     conn.execute("vacuum into ?", [files.sql_path(NEXT)]).map(|_| ()).map_err(StorageError::sqlite(STATE))
 }
 
-/// Checks a copy and puts it in the place of the one before: its index, size and checksum. Needs no thread of its own.
+/// A snapshot that can be sent, as it was when it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its name.
+    pub id: SnapshotId,
+    /// Its size.
+    pub bytes: u64,
+    /// Of its chunks, in order.
+    checksums: Vec<u32>,
+    chunk_bytes: usize,
+}
+
+/// Checks a copy and puts it in the place of the one before, to be sent in chunks of `chunk_bytes`. Needs no thread of its
+/// own.
 ///
 /// # Errors
 /// The copy is of no use.
-pub fn seal(files: &dyn Files) -> Result<(SnapshotId, u64), StorageError> {
+pub fn seal(files: &dyn Files, chunk_bytes: usize) -> Result<Sealed, StorageError> {
     let conn = files.connect(NEXT)?;
     state_store::check_records(&conn)?;
     let index = Index(state_store::read_prepared(&conn)?.machine.applied());
     close(conn)?;
     files.sync(NEXT).map_err(io)?;
     files.rename(NEXT, SNAPSHOT).map_err(io)?;
-    let (bytes, checksum) = sum(files, SNAPSHOT)?;
-    Ok((SnapshotId { index, checksum }, bytes))
+    let mut checksums = Vec::new();
+    let (bytes, checksum) = sum(files, SNAPSHOT, chunk_bytes, |chunk| checksums.push(crc32fast::hash(chunk)))?;
+    Ok(Sealed { id: SnapshotId { index, checksum }, bytes, checksums, chunk_bytes })
 }
 
-/// A chunk of the snapshot that was sealed last, of `bytes_max` at most.
+/// What stands from `offset` to the end of its chunk in the snapshot that was sealed last. None: the chunk is not what it
+/// was.
 ///
 /// # Errors
 /// Of the file.
-pub fn read_chunk(files: &dyn Files, id: SnapshotId, offset: u64, bytes_max: usize) -> Result<Chunk, StorageError> {
-    let bytes = Bytes::from(files.read_at(SNAPSHOT, offset, bytes_max).map_err(io)?);
-    Ok(Chunk { id, offset, checksum: crc32fast::hash(&bytes), bytes })
+pub fn read_chunk(files: &dyn Files, sealed: &Sealed, offset: u64) -> Result<Option<Chunk>, StorageError> {
+    let within = offset % sealed.chunk_bytes as u64;
+    let mut bytes = Bytes::from(files.read_at(SNAPSHOT, offset - within, sealed.chunk_bytes).map_err(io)?);
+    let place = usize::try_from(offset / sealed.chunk_bytes as u64).ok();
+    let checksum = place.and_then(|place| sealed.checksums.get(place));
+    if checksum != Some(&crc32fast::hash(&bytes)) {
+        return Ok(None);
+    }
+    // A chunk that is right is as long as it was; `within` is below its nominal size only.
+    let bytes = bytes.split_off(bytes.len().min(usize::try_from(within).unwrap_or(usize::MAX)));
+    Ok(Some(Chunk { id: sealed.id, offset, checksum: crc32fast::hash(&bytes), bytes }))
 }
 
 /// How much of this snapshot is here already, in whole chunks of `chunk_bytes`; forgets any other.
@@ -140,7 +167,8 @@ pub fn store(files: &dyn Files, chunk: &Chunk) -> Result<u64, StorageError> {
 /// # Errors
 /// Of the files.
 pub fn make_ready(files: &dyn Files, store: &StateStore, meta: &SnapshotMeta) -> Result<Option<Machine>, StorageError> {
-    let is_whole = files.size(INCOMING).map_err(io)?.is_some() && sum(files, INCOMING)? == (meta.bytes, meta.checksum);
+    let is_whole = files.size(INCOMING).map_err(io)?.is_some()
+        && sum(files, INCOMING, CHUNK_BYTES, |_| ())? == (meta.bytes, meta.checksum);
     if !is_whole {
         forget(files)?;
         return Ok(None);
@@ -201,16 +229,22 @@ fn close(conn: Connection) -> Result<(), StorageError> {
     conn.close().map_err(|(_, error)| StorageError::sqlite(STATE)(error))
 }
 
-/// A file's size, and the first 16 bytes of its BLAKE3.
-fn sum(files: &dyn Files, name: &str) -> Result<(u64, u128), StorageError> {
+/// A file's size, and the first 16 bytes of its BLAKE3. Each chunk is shown to `look`.
+fn sum(
+    files: &dyn Files,
+    name: &str,
+    chunk_bytes: usize,
+    mut look: impl FnMut(&[u8]),
+) -> Result<(u64, u128), StorageError> {
     let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
     loop {
-        let bytes = files.read_at(name, at, CHUNK_BYTES).map_err(io)?;
+        let bytes = files.read_at(name, at, chunk_bytes).map_err(io)?;
         if bytes.is_empty() {
             let mut first = [0; 16];
             first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
             return Ok((at, u128::from_le_bytes(first)));
         }
+        look(&bytes);
         hasher.update(&bytes);
         at += bytes.len() as u64;
     }

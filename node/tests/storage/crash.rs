@@ -117,7 +117,7 @@ fn a_crash_in_the_middle_of_a_write_is_no_damage() {
             }
             left.store(fails_at, Ordering::Relaxed);
             let written = opened.log_store.append(&mut opened.log, std::slice::from_ref(&write));
-            drop(opened);
+            drop((opened, files));
             let found = home.open().found;
             assert_eq!(found.hard.damage, None, "{what}, without write {fails_at} of the mark");
             let found = (found.start, found.entries);

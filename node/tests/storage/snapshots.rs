@@ -2,13 +2,28 @@
 
 use std::fs;
 
-use raftdeck_node::storage::{Directory, Files, Opened, snapshot};
+use raftdeck_node::storage::{
+    Directory, Files, Opened,
+    snapshot::{self, Sealed},
+};
 use raftdeck_raft::{Chunk, SnapshotMeta, Write};
 
 use crate::home::{Home, append, entries, entry, remember, start, with_entries, write};
 
+/// Where chunks are read from.
+pub(crate) struct Source {
+    files: Directory,
+    sealed: Sealed,
+}
+
+impl Source {
+    fn read(&self, offset: u64) -> Option<Chunk> {
+        snapshot::read_chunk(&self.files, &self.sealed, offset).unwrap()
+    }
+}
+
 /// A leader's tables as of an index, in term 9, and the snapshot made of them.
-pub(crate) fn taken(until: u64) -> (Home, Opened, Directory, SnapshotMeta) {
+pub(crate) fn taken(until: u64) -> (Home, Opened, Source, SnapshotMeta) {
     let (home, mut opened) = with_entries(0);
     remember(&mut opened, until, 9);
     // Some megabytes that are in nobody's memory.
@@ -17,24 +32,24 @@ pub(crate) fn taken(until: u64) -> (Home, Opened, Directory, SnapshotMeta) {
     let files = Directory::open(&home.data()).unwrap();
     snapshot::copy(&opened.state, &files).unwrap();
     remember(&mut opened, until + 5, 9);
-    let (id, bytes) = snapshot::seal(&files).unwrap();
-    assert_eq!(id.index.0, until, "as of the copy, not of its end");
-    let meta = SnapshotMeta { start: start(until, 9), bytes, checksum: id.checksum };
-    (home, opened, files, meta)
+    let sealed = snapshot::seal(&files, snapshot::CHUNK_BYTES).unwrap();
+    assert_eq!(sealed.id.index.0, until, "as of the copy, not of its end");
+    let meta = SnapshotMeta { start: start(until, 9), bytes: sealed.bytes, checksum: sealed.id.checksum };
+    (home, opened, Source { files, sealed }, meta)
 }
 
-fn send(from: &Directory, to: &dyn Files, meta: &SnapshotMeta, chunks: std::ops::Range<u64>) {
+fn send(from: &Source, to: &dyn Files, chunks: std::ops::Range<u64>) {
     for i in chunks {
         let offset = i * snapshot::CHUNK_BYTES as u64;
-        let chunk = snapshot::read_chunk(from, meta.id(), offset, snapshot::CHUNK_BYTES).unwrap();
+        let chunk = from.read(offset).unwrap();
         assert_eq!(snapshot::store(to, &chunk).unwrap(), offset + chunk.bytes.len() as u64);
     }
 }
 
 /// All of it, into the place of another directory's tables.
-pub(crate) fn install(source: &Directory, meta: &SnapshotMeta, files: &dyn Files, opened: &mut Opened) {
+pub(crate) fn install(source: &Source, meta: &SnapshotMeta, files: &dyn Files, opened: &mut Opened) {
     snapshot::begin(files, meta, snapshot::CHUNK_BYTES).unwrap();
-    send(source, files, meta, 0..chunks_of(meta));
+    send(source, files, 0..chunks_of(meta));
     let machine = snapshot::make_ready(files, &opened.state_store, meta).unwrap().unwrap();
     assert_eq!(machine.applied(), meta.start.index.0);
     snapshot::put_in_place(&mut opened.state, files).unwrap();
@@ -51,24 +66,25 @@ fn a_snapshot_that_comes_in_goes_on_where_it_was() {
     let (home, opened) = with_entries(3);
     let files = Directory::open(&home.data()).unwrap();
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 0);
-    send(&source, &files, &meta, 0..2);
+    send(&source, &files, 0..2);
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 2 << 20);
-    drop(opened);
+    drop((opened, files));
     let opened = home.open();
+    let files = Directory::open(&home.data()).unwrap();
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 2 << 20, "a restart forgets nothing");
     // Half a chunk is none.
     let path = home.data().join("incoming.db");
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len((1 << 20) + 7).unwrap();
     assert_eq!(snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap(), 1 << 20);
     // A chunk that was spoilt on its way is not stored.
-    let chunk = snapshot::read_chunk(&source, meta.id(), 1 << 20, snapshot::CHUNK_BYTES).unwrap();
+    let chunk = source.read(1 << 20).unwrap();
     assert_eq!(snapshot::store(&files, &Chunk { checksum: !chunk.checksum, ..chunk }).unwrap(), 1 << 20);
     assert_eq!(fs::metadata(&path).unwrap().len(), (1 << 20) + 7);
     // Another snapshot has nothing of this one.
     let other = SnapshotMeta { checksum: !meta.checksum, ..meta.clone() };
     assert_eq!(snapshot::begin(&files, &other, snapshot::CHUNK_BYTES).unwrap(), 0);
     // What is not as a whole what it should be is thrown away.
-    send(&source, &files, &meta, 0..chunks_of(&meta));
+    send(&source, &files, 0..chunks_of(&meta));
     assert!(snapshot::make_ready(&files, &opened.state_store, &other).unwrap().is_none());
     assert_eq!(snapshot::begin(&files, &other, snapshot::CHUNK_BYTES).unwrap(), 0);
 }
@@ -89,7 +105,7 @@ fn a_snapshot_takes_the_place_of_the_tables_at_once_or_not_at_all() {
         remember(&mut opened, 5, term);
         let files = Directory::open(&home.data()).unwrap();
         snapshot::begin(&files, &meta, snapshot::CHUNK_BYTES).unwrap();
-        send(&source, &files, &meta, 0..chunks_of(&meta));
+        send(&source, &files, 0..chunks_of(&meta));
         let machine = snapshot::make_ready(&files, &opened.state_store, &meta).unwrap().unwrap();
         assert_eq!((machine.applied(), machine.state_hash()), (40, hash));
 
@@ -99,7 +115,7 @@ fn a_snapshot_takes_the_place_of_the_tables_at_once_or_not_at_all() {
 
         snapshot::put_in_place(&mut opened.state, &files).unwrap();
         let after = home.copy();
-        drop(opened);
+        drop((opened, files));
         for home in [after, home] {
             let mut opened = home.open();
             assert_eq!((opened.machine.applied(), opened.machine.state_hash()), (40, hash));
@@ -129,5 +145,24 @@ fn a_copy_with_a_rotten_record_is_not_sent() {
     opened.state.execute("insert into jobs values (1000, 5, 'default', 'echo', x'00', 1)", []).unwrap();
     let files = Directory::open(&home.data()).unwrap();
     snapshot::copy(&opened.state, &files).unwrap();
-    assert!(snapshot::seal(&files).is_err());
+    assert!(snapshot::seal(&files, snapshot::CHUNK_BYTES).is_err());
+}
+
+/// One bit, one byte too few: that chunk is not sent. The others are, from wherever they are asked for.
+#[test]
+fn a_chunk_that_is_not_what_it_was_is_not_sent() {
+    let (home, _open, source, meta) = taken(40);
+    let path = home.data().join("snapshot.db");
+    let good = fs::read(&path).unwrap();
+    let mut rotten = good.clone();
+    rotten[(1 << 20) + 5] ^= 1;
+    fs::write(&path, &rotten).unwrap();
+    assert_eq!(source.read(1 << 20), None);
+    assert_eq!(source.read((1 << 20) + 6), None, "what is left of it is right, but nobody can know");
+    assert_eq!(source.read(7).unwrap().bytes, good[7..1 << 20]);
+    fs::write(&path, &good[..good.len() - 1]).unwrap();
+    assert_eq!(source.read((chunks_of(&meta) - 1) << 20), None);
+    assert_eq!(source.read(meta.bytes + (1 << 20)), None, "there is no such chunk");
+    fs::write(&path, &good).unwrap();
+    assert!((0..chunks_of(&meta)).all(|i| source.read(i << 20).is_some()));
 }

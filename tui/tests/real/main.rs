@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod link;
 mod members;
 
 use std::{
