@@ -137,6 +137,20 @@ async fn a_slow_disk_of_the_leader_is_measured_and_its_followers_commit_without_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_stands_still_hands_over() {
+    let cluster = Cluster::start(3, LATER);
+    let load = Load::start(&cluster, 2);
+    load.some_more(20).await;
+    let old = cluster.wait_for_leader().await;
+    done(&cluster.call(&["disk", &old.name, "--stall", "10m"]));
+    another_leader(&cluster, &old).await;
+    load.some_more(20).await;
+    let behind = node(&cluster, old.node).await.unwrap();
+    assert!(behind.durable < behind.commit, "its disk still stands: {} of {}", behind.durable, behind.commit);
+    nothing_is_lost(&cluster, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_ends_its_node_with_the_cause_and_nothing_is_lost() {
     let cluster = Cluster::start(3, LATER);
     let load = Load::start(&cluster, 2);
