@@ -26,6 +26,7 @@ use tokio_rusqlite::Connection;
 use tracing::info;
 
 use crate::{
+    faults::Faults,
     handle::{FromPeer, Inbox, Pulse, Request, Steer},
     observe::{Observer, to_wire, wall_ms},
     replica::{Applied, Effects, Input, Refused, Replica, Ticket},
@@ -36,6 +37,9 @@ use crate::{
 
 /// Inputs handled together.
 const ROUND_MAX: usize = 1024;
+
+/// Requests that wait while a fault holds the replica.
+const ASIDE_MAX: usize = 4096;
 
 /// Pause between two writes of the state tables.
 const REMEMBER_EVERY: Duration = Duration::from_millis(100);
@@ -59,9 +63,10 @@ type Writing = Pin<Box<dyn Future<Output = Result<WriteSeq, StorageError>> + Sen
 type Remembering = Pin<Box<dyn Future<Output = Result<Box<Changes>, StorageError>> + Send>>;
 
 impl Disk {
-    fn write(&self, writes: Vec<Write>) -> Writing {
-        let (log, store) = (self.log.clone(), Arc::clone(&self.log_store));
+    fn write(&self, writes: Vec<Write>, faults: &Arc<Faults>) -> Writing {
+        let (log, store, faults) = (self.log.clone(), Arc::clone(&self.log_store), Arc::clone(faults));
         Box::pin(async move {
+            faults.before_log_write().await?;
             log.call(move |conn| store.lock().expect("no holder panics").append(conn, &writes)).await.map_err(flatten)
         })
     }
@@ -92,12 +97,15 @@ pub struct Driver {
     disk: Disk,
     outbox: Outbox,
     observer: Arc<Observer>,
+    faults: Arc<Faults>,
     tick: Duration,
     /// Callers that wait, by ticket.
     callers: HashMap<Ticket, oneshot::Sender<Result<Applied, Refused>>>,
     /// Those of what was asked beside commands.
     steering: HashMap<Ticket, oneshot::Sender<Result<Index, Refused>>>,
     last_ticket: u64,
+    /// Requests that came while a fault held the replica.
+    aside: Vec<Request>,
     /// Writes that gather while one is under way.
     gathered: Vec<Write>,
     snapshots: Snapshots,
@@ -122,7 +130,7 @@ impl Driver {
         inbox: Inbox,
         disk: Disk,
         outbox: Outbox,
-        observer: Arc<Observer>,
+        (observer, faults): (Arc<Observer>, Arc<Faults>),
         (tick, sleep): (Duration, Duration),
         remembered: Index,
     ) -> Driver {
@@ -134,10 +142,12 @@ impl Driver {
             disk,
             outbox,
             observer,
+            faults,
             tick,
             callers: HashMap::new(),
             steering: HashMap::new(),
             last_ticket: 0,
+            aside: Vec::new(),
             gathered: Vec::new(),
             remembered,
             remembered_at: Instant::now(),
@@ -162,6 +172,9 @@ impl Driver {
         let mut inputs = Vec::with_capacity(ROUND_MAX);
         inputs.push(Input::Remembered(self.remembered));
         loop {
+            if self.faults.holds_replica() && self.stand_still(&mut stop).await {
+                self.tick(&mut inputs);
+            }
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -187,11 +200,18 @@ impl Driver {
             }
             self.drain(&mut inputs);
             if !inputs.is_empty() {
-                let effects = self.replica.handle(wall_ms(), inputs.drain(..));
+                let (now_ms, wrong_by) = self.faults.job_clock(wall_ms());
+                let effects = self.replica.handle(now_ms, inputs.drain(..));
+                if let Some(fault) = wrong_by
+                    && self.replica.raft().role() == RoleKind::Leader
+                {
+                    let stamped = effects.write.as_ref().map_or(0, |write| write.entries.len());
+                    self.faults.count(fault, |done| done.stamps += stamped as u64);
+                }
                 self.carry_out(effects);
             }
             if writing.is_none() && !self.gathered.is_empty() {
-                writing = Some(self.disk.write(std::mem::take(&mut self.gathered)));
+                writing = Some(self.disk.write(std::mem::take(&mut self.gathered), &self.faults));
             }
             if snapshotting.is_none() {
                 snapshotting = self.snapshots.begin(remembering.is_some());
@@ -215,6 +235,37 @@ impl Driver {
         Ok(())
     }
 
+    /// A fault holds the replica: it is as if the process were stopped, but that it can be looked at. Requests wait as they
+    /// would in the queue. False if the node is to stop.
+    async fn stand_still(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        let mut changed = self.faults.changed();
+        while self.faults.holds_replica() {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return false,
+                _ = changed.changed() => {}
+                Some(request) = self.inbox.requests.recv() => match request {
+                    Request::Look(look) => look(&self.replica, self.remembered),
+                    later => self.set_aside(later),
+                },
+            }
+        }
+        true
+    }
+
+    /// Keeps a request until the replica goes on; those for which there is no room are refused.
+    fn set_aside(&mut self, request: Request) {
+        if self.aside.len() < ASIDE_MAX {
+            return self.aside.push(request);
+        }
+        let refused = || Refused::AskAgain(format!("it stands still by a fault, and {ASIDE_MAX} requests wait for it"));
+        match request {
+            Request::Do(_, _, answer) => drop(answer.send(Err(refused()))), // The caller may have given up.
+            Request::Steer(_, answer) => drop(answer.send(Err(refused()))), // As above.
+            Request::Look(look) => look(&self.replica, self.remembered),
+        }
+    }
+
     fn tick(&mut self, inputs: &mut Vec<Input>) {
         let now = Instant::now();
         if now - std::mem::replace(&mut self.ticked_at, now) >= self.sleep {
@@ -236,6 +287,9 @@ impl Driver {
 
     /// Takes what waits, without waiting for more. A look may take its time, so after one the replica has its turn.
     fn drain(&mut self, inputs: &mut Vec<Input>) {
+        for request in std::mem::take(&mut self.aside) {
+            self.take(request, inputs);
+        }
         while inputs.len() < ROUND_MAX {
             let Ok(message) = self.inbox.peers.try_recv() else { break };
             inputs.push(from_peer(message));

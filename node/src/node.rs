@@ -143,7 +143,8 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     let tick = Duration::from_millis(cluster.timing.tick_ms);
     let sleep = Duration::from_millis(cluster.timing.election_min_ms);
     let (stop_driver, driver_stops) = watch::channel(false);
-    let driver = Driver::new(replica, inbox, disk, outbox, Arc::clone(&observer), (tick, sleep), remembered);
+    let watched = (Arc::clone(&observer), Arc::clone(&faults));
+    let driver = Driver::new(replica, inbox, disk, outbox, watched, (tick, sleep), remembered);
     let mut driver = tokio::spawn(driver.run(driver_stops));
 
     let executing = Arc::new(AtomicU64::new(0));
@@ -155,7 +156,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
         observer: Arc::clone(&observer),
         book: Arc::clone(&book),
         links: Arc::clone(&links),
-        faults,
+        faults: Arc::clone(&faults),
         executing: Arc::clone(&executing),
         handle: handle.clone(),
     });
@@ -193,6 +194,8 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), No
     }
     observe_node(&observer, "stopping");
     info!("{} stops", node.name);
+    // Nothing that a fault holds up may hold up the end.
+    faults.heal(&wire::HealFaultsRequest::default());
     if !executor.is_finished() {
         let _ = tokio::time::timeout(GIVE_BACK_MAX, &mut executor).await; // What is not given back comes back by its lease.
     }

@@ -220,10 +220,10 @@ fn core_to_wire(group: GroupId, tick_ms: u128, observed: Observed) -> wire::Obse
             out.index = index.0;
             out.cause = if joint { "joint: two majorities must agree" } else { "in force" }.into();
         }
-        Observation::TransferStarted { target } => {
+        Observation::TransferStarted { target, asked_for } => {
             kind(ObservationKind::Transfer);
             out.peer = target.0;
-            out.cause = "begun".into();
+            out.cause = if asked_for { "begun" } else { "begun, as its own disk stands still" }.into();
         }
         Observation::TransferEnded { target, outcome } => {
             kind(ObservationKind::Transfer);

@@ -65,6 +65,7 @@ impl NodeView {
         status.uptime_ms = millis(self.started.elapsed());
         status.faults_enabled = self.faults.enabled();
         status.faults = self.faults.active();
+        status.ended_faults = self.faults.ended();
         status.executing = self.executing.load(Ordering::Relaxed);
         status.observation_seq = *self.observer.newest().borrow();
         status.known = self.book.known();

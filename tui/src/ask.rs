@@ -58,13 +58,13 @@ pub async fn inject(
     ask(api, FAULT_WITHIN, request, |mut admin, request| async move { admin.inject_fault(request).await }).await
 }
 
-/// Ends every fault of the node at `api`.
+/// Ends these faults of the node at `api`, or all if none is named.
 ///
 /// # Errors
 /// It did not answer in time.
-pub async fn heal(api: &str) -> Result<wire::HealFaultsReply, Status> {
-    let all = wire::HealFaultsRequest { ids: Vec::new(), peers: Vec::new() };
-    ask(api, FAULT_WITHIN, all, |mut admin, request| async move { admin.heal_faults(request).await }).await
+pub async fn heal(api: &str, ids: Vec<u64>) -> Result<wire::HealFaultsReply, Status> {
+    let these = wire::HealFaultsRequest { ids, peers: Vec::new() };
+    ask(api, FAULT_WITHIN, these, |mut admin, request| async move { admin.heal_faults(request).await }).await
 }
 
 /// A refusal in words; what went wrong on the way in other words.

@@ -3,8 +3,14 @@
 //! A leader that does not hear a majority within the longest election timeout steps down (CheckQuorum, thesis 6.2): if its
 //! messages go out but none come in, its followers would else follow it for ever while nothing can commit; and its
 //! clients would wait instead of asking elsewhere.
+//!
+//! One whose disk stands still can serve on by its followers' disks, but keeps in memory all that they commit, and counts
+//! for nothing. When its disk has not moved for the longest election timeout while the others have committed what is not
+//! on it, it hands over to one of them: their disks work, and they are a majority. It does not simply step down: while
+//! nobody takes over it is of more use in office. Where all disks are slow, none is behind what is committed, and nobody
+//! yields.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
     Cause, Index, NodeId, PeerView, Raft, StorageId,
@@ -25,6 +31,8 @@ pub(crate) struct Leader {
     pub(crate) since: u64,
     /// Until when it need not hear a majority: one that has slept must let the others speak first.
     pub(crate) grace_until: u64,
+    /// How far its log is on its own disk, and since when that has not moved while more than that was committed.
+    pub(crate) durable: (Index, u64),
     pub(crate) reads: Reads,
     /// Members that speak from another directory than the one they are bound to.
     pub(crate) strangers: BTreeMap<NodeId, StorageId>,
@@ -71,6 +79,27 @@ impl Raft {
         }
         self.expire_reads();
         self.tend_members();
+        self.yield_with_a_dead_disk();
+    }
+
+    /// Hands over if this node's disk stands still and those of others do not.
+    fn yield_with_a_dead_disk(&mut self) {
+        let (durable, now) = (self.log.durable(), self.now);
+        let patience = u64::from(self.config.election_ticks_max);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if self.commit <= durable || leader.durable.0 != durable {
+            leader.durable = (durable, now);
+        } else if now - leader.durable.1 >= patience {
+            // Who does not take over is not asked again at once: meanwhile, nothing can be proposed.
+            leader.durable.1 = now;
+            let is_heard = |p: &Progress| p.heard_at().is_some_and(|at| now - at <= patience);
+            let voters = &self.log.membership().voters;
+            let able = leader.followers.iter().filter(|(n, p)| voters.contains(n) && !p.is_damaged() && is_heard(p));
+            let best = able.max_by_key(|(node, p)| (p.matched(), Reverse(**node))).map(|(node, _)| *node);
+            if let Some(target) = best {
+                self.begin_transfer(target, false);
+            }
+        }
     }
 
     /// Gives up the office, in the same term.

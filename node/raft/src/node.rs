@@ -570,6 +570,7 @@ impl Raft {
             }
             Role::Leader(leader) => {
                 (leader.heartbeat_at, leader.since, leader.grace_until) = (0, 0, 0);
+                leader.durable = (self.log.durable(), 0);
                 leader.reads.count_anew();
                 let parting_until = 2 * u64::from(self.config.election_ticks_max);
                 leader.followers.values_mut().for_each(|p| p.count_anew(parting_until));

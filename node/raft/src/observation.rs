@@ -100,6 +100,8 @@ pub enum Observation {
     TransferStarted {
         /// To whom.
         target: NodeId,
+        /// Somebody asked for it; else its disk stands still.
+        asked_for: bool,
     },
     /// How that ended.
     TransferEnded {

@@ -37,6 +37,7 @@ impl Raft {
             heartbeat_at: self.now,
             since: self.now,
             grace_until: self.now,
+            durable: (self.log.durable(), self.now),
             reads: Reads::default(),
             strangers: BTreeMap::new(),
         });

@@ -58,6 +58,8 @@ pub(crate) struct Transfer {
     pub(crate) target: NodeId,
     since: u64,
     told: bool,
+    /// Somebody asked for it, and is told the outcome; else the leader wants it itself.
+    asked_for: bool,
 }
 
 impl Raft {
@@ -79,9 +81,16 @@ impl Raft {
             Some(_) if self.log.membership().voters.contains(&target) => {}
             Some(_) | None => return Err(TransferError::NoVoter),
         }
-        self.transfer = Some(Transfer { target, since: self.now, told: false });
-        self.observe(Observation::TransferStarted { target });
+        self.begin_transfer(target, true);
         Ok(())
+    }
+
+    /// Begins to hand over to a voter whose disk is whole, unless it is begun already.
+    pub(crate) fn begin_transfer(&mut self, target: NodeId, asked_for: bool) {
+        if self.transfer.is_none() {
+            self.transfer = Some(Transfer { target, since: self.now, told: false, asked_for });
+            self.observe(Observation::TransferStarted { target, asked_for });
+        }
     }
 
     /// Tells the target to campaign as soon as it has everything.
@@ -115,9 +124,9 @@ impl Raft {
     }
 
     fn end_transfer(&mut self, outcome: TransferOutcome) {
-        if let Some(Transfer { target, .. }) = self.transfer.take() {
+        if let Some(Transfer { target, asked_for, .. }) = self.transfer.take() {
             self.observe(Observation::TransferEnded { target, outcome });
-            self.output.transferred = Some(outcome);
+            self.output.transferred = asked_for.then_some(outcome).or(self.output.transferred);
         }
     }
 

@@ -444,7 +444,10 @@ impl Run<'_> {
             words::status(id, replica) + &followers.collect::<String>()
         };
         let lines: Vec<String> = self.cluster.ids().into_iter().map(line).collect();
-        lines.join(" / ")
+        let newest = self.cluster.ids().into_iter().filter_map(|id| self.cluster.replica(id));
+        let newest = newest.max_by_key(|r| r.raft().log().last());
+        let members = newest.map(|r| words::members(r.raft().id(), Some(r))).unwrap_or_default();
+        format!("{}; newest: {members}", lines.join(" / "))
     }
 }
 

@@ -163,7 +163,10 @@ fn observation(node: NodeId, Observed { term, what }: &Observed) -> Option<Strin
         }
         Observation::MembershipChanged { index, joint: true } => format!("has the joint membership of {index}"),
         Observation::MembershipChanged { index, joint: false } => format!("has the membership of {index}"),
-        Observation::TransferStarted { target } => format!("hands over to {target}"),
+        Observation::TransferStarted { target, asked_for: true } => format!("hands over to {target}"),
+        Observation::TransferStarted { target, asked_for: false } => {
+            format!("hands over to {target}: its own disk stands still")
+        }
         Observation::TransferEnded { target, outcome } => match outcome {
             TransferOutcome::Done { .. } => format!("has handed over to {target}"),
             TransferOutcome::OtherLeads { leader } => format!("has not handed over to {target}: {leader} leads"),

@@ -133,6 +133,21 @@ impl StorageError {
         move |source| StorageError::Io { file, source }
     }
 
+    /// What SQLite says of a full disk, by this fault.
+    pub(crate) fn as_if_full(fault: u64) -> StorageError {
+        StorageError::by_fault(rusqlite::ffi::SQLITE_FULL, format!("database or disk is full (by fault {fault})"))
+    }
+
+    /// What SQLite says after a failed fsync, by this fault.
+    pub(crate) fn as_if_unsynced(fault: u64) -> StorageError {
+        StorageError::by_fault(rusqlite::ffi::SQLITE_IOERR_FSYNC, format!("fsync failed (by fault {fault})"))
+    }
+
+    fn by_fault(code: i32, words: String) -> StorageError {
+        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(words));
+        StorageError::Sqlite { file: LOG, source }
+    }
+
     /// Whether what is here is not what was written; else the directory is not this node's, or the machine fails.
     fn is_damage(&self) -> bool {
         match self {

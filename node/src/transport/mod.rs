@@ -1,7 +1,7 @@
 //! Messages between nodes: one stream for each ordered pair, on the peer listener.
 //!
 //! Raft needs no more of a transport than this: messages may be lost, late or doubled, but those that come over one
-//! stream come in order. So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
+//! stream come in order (unless a fault of the link holds one back). So nothing is retried or kept here. Each peer has a bounded queue; what does not fit, or finds
 //! the link down or cut, is dropped, and the core is told that what was in flight is lost.
 //!
 //! Nodes come and go while others run. Where they are stands in the [`AddressBook`]; the [`Outbox`] opens a stream to every
@@ -12,6 +12,7 @@
 
 mod address_book;
 mod codec;
+mod delay_line;
 pub mod member;
 mod receiver;
 mod sender;

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use tracing::{debug, warn};
 
 use super::{AddressBook, FRAME_BYTES_MAX, Links, Me, PROTOCOL, codec, member};
-use crate::{handle::Handle, listener, observe::Moment};
+use crate::{faults::Way, handle::Handle, listener, observe::Moment};
 
 /// Takes the streams of other nodes.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ async fn read(
         let Some(Frame::Batch(batch)) = frame.frame else {
             return Err(Status::invalid_argument("not a batch of messages"));
         };
-        if links.faults.is_cut(from) {
+        if links.faults.stops(Way::In, from, batch.messages.len()) {
             continue;
         }
         links.heard(from);

@@ -1,4 +1,7 @@
 //! Keeps a stream open to one peer and sends what waits for it.
+//!
+//! Here the faults of the link strike: a cut stops a frame that is to be sent, the others decide of each message what
+//! becomes of it before it gets into a frame ([`DelayLine`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +19,11 @@ use tracing::debug;
 
 use raftdeck_raft::NodeId;
 
-use super::{AddressBook, FRAME_BYTES_MAX, Links, Me, PROTOCOL};
-use crate::handle::Handle;
+use super::{AddressBook, FRAME_BYTES_MAX, Links, Me, PROTOCOL, delay_line::DelayLine};
+use crate::{
+    faults::{Fate, Way},
+    handle::Handle,
+};
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
 /// Short: a node that comes back must hear its leader before its election timeout.
@@ -51,7 +57,7 @@ pub(super) async fn run(
                 links.set(peer, true, "");
                 // What was sent while there was no link is lost; the peer may be in a new life.
                 handle.link_lost(peer).await;
-                let why = pump(peer, &links, &mut waiting, frames, answers).await;
+                let why = pump(peer, &links, None, &mut waiting, frames, answers).await;
                 handle.link_lost(peer).await;
                 why
             }
@@ -77,10 +83,7 @@ pub(super) async fn run_chunks(
     let mut first = waiting.recv().await;
     while let Some(chunk) = first.take() {
         let why = match reach(&me, peer, &book).await {
-            Ok((frames, answers)) => match send(peer, &links, chunk, &mut waiting, &frames).await {
-                Ok(()) => pump(peer, &links, &mut waiting, frames, answers).await,
-                Err(why) => why,
-            },
+            Ok((frames, answers)) => pump(peer, &links, Some(chunk), &mut waiting, frames, answers).await,
             Err(why) => why,
         };
         debug!("no way for snapshots to {peer}: {why}");
@@ -123,38 +126,95 @@ async fn connect(me: &Me, peer: &MemberAddress) -> Result<Open, String> {
     timeout(HELLO_TIMEOUT, opening).await.unwrap_or_else(|_| Err("no answer to the hello".into()))
 }
 
-/// Sends until the link breaks: why it did.
+/// Sends until the link breaks: why it did. The first message may be at hand already.
 async fn pump(
     peer: NodeId,
     links: &Links,
+    mut first: Option<wire::RaftMessage>,
     waiting: &mut Messages,
     frames: mpsc::Sender<wire::PeerFrame>,
     mut answers: Streaming<wire::HelloReply>,
 ) -> String {
-    loop {
-        tokio::select! {
-            first = waiting.recv() => {
-                let Some(first) = first else { return "it is not needed any more".into() };
-                tokio::select! {
-                    sent = send(peer, links, first, waiting, &frames) => if let Err(why) = sent { return why },
-                    end = answers.message() => return ending(&end),
+    let faults = &links.faults;
+    let mut changed = faults.changed();
+    let mut line = DelayLine::new();
+    let why = loop {
+        let messages = tokio::select! {
+            first = next(&mut first, waiting) => match first {
+                Some(first) => into_weather(peer, links, gather(first, waiting), &mut line),
+                None => break "it is not needed any more".into(),
+            },
+            () = line.due() => {
+                let due = line.take_due(Instant::now(), FRAME_MESSAGES_MAX, FRAME_FULL_BYTES);
+                for (fault, delay) in due.delays {
+                    faults.count(fault, |done| {
+                        done.delayed += 1;
+                        done.delayed_us += u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+                    });
                 }
+                due.messages
             }
-            end = answers.message() => return ending(&end),
+            _ = changed.changed() => {
+                if !faults.has_weather(peer) {
+                    line.open(Instant::now());
+                }
+                continue;
+            }
+            end = answers.message() => break ending(&end),
+        };
+        if messages.is_empty() {
+            continue;
         }
+        tokio::select! {
+            sent = send(peer, links, messages, &frames) => if let Err(why) = sent { break why },
+            end = answers.message() => break ending(&end),
+        }
+    };
+    line.lose_all().for_each(|fault| faults.count(fault, |done| done.dropped += 1));
+    why
+}
+
+/// The message at hand, or the next one that waits.
+async fn next(at_hand: &mut Option<wire::RaftMessage>, waiting: &mut Messages) -> Option<wire::RaftMessage> {
+    match at_hand.take() {
+        Some(message) => Some(message),
+        None => waiting.recv().await,
     }
 }
 
-/// Sends a message and what waits behind it as one frame; nothing over a link that is cut.
+/// The messages that leave at once: all of them, unless the link has a fault or others still wait before them.
+fn into_weather(
+    peer: NodeId,
+    links: &Links,
+    messages: Vec<wire::RaftMessage>,
+    line: &mut DelayLine<wire::RaftMessage>,
+) -> Vec<wire::RaftMessage> {
+    let now = Instant::now();
+    let (fault, fates) = match links.faults.fates(peer, messages.len()) {
+        Some(fates) => fates,
+        None if line.is_empty() => return messages,
+        None => {
+            line.open(now);
+            (0, vec![Fate::UNHARMED; messages.len()])
+        }
+    };
+    for (message, fate) in messages.into_iter().zip(fates) {
+        let bytes = payload_bytes(&message);
+        if !line.push(now, (message, bytes), fault, fate) {
+            links.faults.count(fault, |done| done.dropped += 1);
+        }
+    }
+    Vec::new()
+}
+
+/// Sends messages as one frame; nothing over a link that is cut.
 async fn send(
     peer: NodeId,
     links: &Links,
-    first: wire::RaftMessage,
-    waiting: &mut Messages,
+    messages: Vec<wire::RaftMessage>,
     frames: &mpsc::Sender<wire::PeerFrame>,
 ) -> Result<(), String> {
-    let messages = gather(first, waiting);
-    if links.faults.is_cut(peer) {
+    if links.faults.stops(Way::Out, peer, messages.len()) {
         return Ok(());
     }
     let now = links.observer.now();

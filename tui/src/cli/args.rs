@@ -1,11 +1,14 @@
 //! The words of the command line. What they mean is in the module of each verb.
 
+mod faults;
+
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
 use raftdeck_shared::cluster::check_address;
 
+pub use self::faults::{Disk, Link, Ttl};
 use super::values;
 
 /// Largest number of nodes that one machine is asked to start.
@@ -86,14 +89,43 @@ pub enum Verb {
         /// Sides, separated by `/`; nodes of a side, by commas
         #[arg(required = true, value_name = "NODE,..[ / NODE,..]")]
         sides: Vec<String>,
-        /// How long, at most 10m; the nodes themselves end it
-        #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = fault_ttl)]
-        ttl: Duration,
+        /// Only from the first side to the second, which is still heard
+        #[arg(long)]
+        one_way: bool,
+        /// How long it is cut
+        #[command(flatten)]
+        ttl: Ttl,
     },
-    /// End the faults of all nodes, or of these
+    /// Fault: delay, lose, double or reorder the messages between two nodes
+    Link(Link),
+    /// Fault: make the log of a node write late, or fail as a disk does
+    Disk(Disk),
+    /// Fault: a node stands still, as a process that is stopped (queues are not what this pauses)
+    PauseNode {
+        /// Name of the node
+        node: String,
+        /// How long it stands still
+        #[command(flatten)]
+        ttl: Ttl,
+    },
+    /// Fault: the clock by which a node, if it leads, gives jobs their times
+    Clock {
+        /// Name of the node
+        node: String,
+        /// Ahead by so much, or behind (`-30s`); at most 10m
+        #[arg(long, value_name = "[-]DURATION", allow_hyphen_values = true, value_parser = values::offset_ms)]
+        offset: i64,
+        /// How long it is off
+        #[command(flatten)]
+        ttl: Ttl,
+    },
+    /// Faults in force and those that ended, with what they did
+    Faults,
+    /// End all faults, those of these nodes, or these by id
     Heal {
-        /// Names of nodes
-        nodes: Vec<String>,
+        /// Names of nodes, or ids as `faults` lists them
+        #[arg(value_name = "NODE|ID")]
+        what: Vec<String>,
     },
     /// Who belongs to the cluster, as its leader says
     Members,
@@ -210,7 +242,7 @@ pub struct Up {
     /// A TOML file of `[handlers.NAME]` tables with `command = [..]`
     #[arg(long, value_name = "FILE")]
     pub handlers: Option<PathBuf>,
-    /// Let the nodes take faults (kill, cut)
+    /// Let the nodes take faults: kill, cut, link, disk, pause-node, clock
     #[arg(long)]
     pub enable_faults: bool,
     /// Api ports from here on, peer ports 100 above, instead of free ones
@@ -297,22 +329,11 @@ pub struct Jobs {
     pub before: Option<u64>,
 }
 
-/// The longest that a node lets a fault live.
-pub const FAULT_TTL_MAX: Duration = Duration::from_secs(600);
-
 fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
     let range = text.split_once("..").and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
     range
         .filter(|r: &RangeInclusive<u64>| !r.is_empty())
         .ok_or_else(|| format!("{text:?} is no range of seeds: 1..100"))
-}
-
-fn fault_ttl(text: &str) -> Result<Duration, String> {
-    let ttl = values::duration(text)?;
-    if ttl.is_zero() || ttl > FAULT_TTL_MAX {
-        return Err(format!("a fault lasts 1ms to 10m, not {text}"));
-    }
-    Ok(ttl)
 }
 
 /// An api address as it may be given: `HOST:PORT`.

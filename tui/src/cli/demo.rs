@@ -28,8 +28,8 @@ use tokio::{
 use super::{
     args::Demo,
     failure::Failure,
-    faults::kill_at,
     jobs::state,
+    kill::kill_at,
     open_console,
     out::Out,
     status::View,

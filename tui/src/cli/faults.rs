@@ -1,113 +1,60 @@
-//! `kill`, `cut`, `heal`: faults on purpose.
+//! `cut`, `link`, `disk`, `pause-node`, `clock`: faults on purpose, for a time.
 //!
-//! Laws: a verb says "done" only after it has seen it done (a killed node is asked again, and must be gone or another
-//! boot); a cut is set at both ends of each link that crosses, and if one node would refuse, nothing is set at all.
+//! Laws: if one node would refuse, or cannot be reached, nothing is set at all; a cut is set at both ends of each link that
+//! crosses, all else at the node where it is to strike, which counts what it does. `faults` tells, `heal` ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use raftdeck_shared::wire::{self, fault_spec::Fault};
+use raftdeck_shared::{
+    faults::{check, kind, peer, words},
+    wire::{self, fault_spec::Fault},
+};
 use serde::Serialize;
 
 use super::{
+    args,
     failure::Failure,
     out::Out,
     sides::Sides,
     status::{Row, View},
-    target::{self, Target},
+    target::Target,
     values::{count, ms, say_duration},
 };
-use crate::{ask, cli::args::Place};
+use crate::ask;
 
 /// What every console shows as the reason of a fault set here.
-const LABEL: &str = "raftdeck command line";
-
-/// A killed process is gone within this time, or it was not killed.
-const GONE_WITHIN: Duration = Duration::from_secs(3);
-
-/// The pause between two looks whether it is gone.
-const LOOK: Duration = Duration::from_millis(20);
-
-#[derive(Debug, Serialize)]
-struct Killed {
-    node: String,
-    killed: bool,
-    pid: Option<u32>,
-}
+pub(super) const LABEL: &str = "raftdeck command line";
 
 #[derive(Debug, Serialize)]
 struct Cut {
     cut: Vec<[String; 2]>,
+    one_way: bool,
     for_ms: u64,
     effect: Vec<String>,
 }
 
+/// Faults as they were set.
 #[derive(Debug, Serialize)]
-struct Healed {
-    healed: Vec<HealedNode>,
-    unreachable: Vec<String>,
+struct Set {
+    faults: Vec<SetFault>,
+    for_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct HealedNode {
-    node: String,
-    faults: usize,
-}
-
-/// `raftdeck kill NODE`: the node aborts itself.
-///
-/// # Errors
-/// It cannot be reached, refuses, or goes on.
-pub async fn kill(target: &Target, node: &str, out: Out) -> Result<(), Failure> {
-    let view = View::gather(target).await;
-    let row = view.row(node)?;
-    let name = row.name();
-    let api = &row.member.api;
-    let before = row.status.as_ref().ok_or_else(|| format!("{name} is not reachable at {api}"))?;
-    kill_at(api, before).await.map_err(|why| format!("{name}: {why}"))?;
-    out.say(&Killed { node: name.clone(), killed: true, pid: Some(before.pid) }, || format!("{name} killed"))
-}
-
-/// Kills the process that gave this status, and sees that it is gone.
-///
-/// # Errors
-/// It refuses or goes on.
-pub async fn kill_at(api: &str, before: &wire::NodeStatus) -> Result<(), String> {
-    let ttl = Duration::ZERO;
-    if let Err(status) = ask::inject(api, Fault::Kill(wire::KillFault {}), ttl, LABEL).await
-        && ask::refused(&status)
-    {
-        return Err(ask::why(&status));
-    }
-    let deadline = Instant::now() + GONE_WITHIN;
-    loop {
-        match ask::status(api, ask::STATUS_WITHIN).await {
-            Ok(now) if now.boot_id != before.boot_id => return Ok(()),
-            // Silence is not death: a stopped process does not answer either.
-            Err(status) if status.code() != tonic::Code::DeadlineExceeded => return Ok(()),
-            Ok(_) | Err(_) if Instant::now() > deadline => {
-                return Err(format!("pid {} has not ended {} ms after the kill", before.pid, GONE_WITHIN.as_millis()));
-            }
-            Ok(_) | Err(_) => tokio::time::sleep(LOOK).await,
-        }
-    }
-}
-
-/// `raftdeck kill NODE --hard`: SIGKILL from outside.
-///
-/// # Errors
-/// It is no running node of the folder.
-pub fn kill_hard(place: &Place, node: &str, out: Out) -> Result<(), Failure> {
-    let folder = target::folder(place, "kill --hard")?;
-    let pid = folder.kill(node)?;
-    out.say(&Killed { node: node.to_owned(), killed: true, pid: Some(pid) }, || format!("{node} killed (pid {pid})"))
+struct SetFault {
+    id: String,
+    kind: &'static str,
+    what: String,
+    #[serde(rename = "where")]
+    place: String,
 }
 
 /// `raftdeck cut A,B / C,D,E`.
 ///
 /// # Errors
 /// A node is unknown or refuses, or a link has no end that can be reached.
-pub async fn cut(target: &Target, words: &[String], ttl: Duration, out: Out) -> Result<(), Failure> {
+pub async fn cut(target: &Target, words: &[String], one_way: bool, ttl: Duration, out: Out) -> Result<(), Failure> {
     let view = View::gather(target).await.reached()?;
     let all: Vec<u64> = view.rows.iter().filter_map(Row::id).collect();
     let mut resolve = |name: &str| {
@@ -118,68 +65,149 @@ pub async fn cut(target: &Target, words: &[String], ttl: Duration, out: Out) -> 
         row.id().ok_or_else(|| format!("{name} is not reachable and no cluster file gives its number"))
     };
     let sides = Sides::parse(words, &all, &mut resolve)?;
+    if one_way && sides.sides.len() > 2 {
+        let sides = sides.sides.len();
+        return Err(Failure::Usage(format!("a one-way cut is from one side to another, not between {sides} sides")));
+    }
     let name = |id: u64| view.name_of(id);
     let up = |id: u64| view.rows.iter().find(|row| row.id() == Some(id) && row.status.is_some());
     for node in sides.sides.iter().flatten() {
-        if up(*node).and_then(|row| row.status.as_ref()).is_some_and(|status| !status.faults_enabled) {
-            let name = name(*node);
-            return Err(Failure::Refused(format!("{name} takes no faults: it was started without --enable-faults")));
-        }
+        up(*node).map_or(Ok(()), takes_faults)?;
     }
     let links = sides.links();
-    if let Some((a, b)) = links.iter().find(|(a, b)| up(*a).is_none() && up(*b).is_none()) {
-        return Err(Failure::Refused(format!("neither {} nor {} is reachable: nothing was cut", name(*a), name(*b))));
+    let mut orders = Vec::new();
+    for (a, b) in &links {
+        let ends = if one_way {
+            let fault = Fault::OneWayCut(wire::OneWayCutFault { peer: *b });
+            vec![up(*a).map(|row| (row, fault))]
+        } else {
+            let at = |at: u64, peer| up(at).map(|row| (row, Fault::Cut(wire::CutFault { peer })));
+            vec![at(*a, *b), at(*b, *a)]
+        };
+        let before = orders.len();
+        orders.extend(ends.into_iter().flatten());
+        if orders.len() == before {
+            let who = if one_way {
+                format!("{} is not", name(*a))
+            } else {
+                format!("neither {} nor {} is", name(*a), name(*b))
+            };
+            return Err(Failure::Refused(format!("{who} reachable: nothing was cut")));
+        }
     }
-    let ends = links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
-    let orders = ends.filter_map(|(at, peer)| up(at).map(|row| (row, peer)));
-    let set = orders.map(|(row, peer)| async move {
-        let fault = Fault::Cut(wire::CutFault { peer });
-        let set = ask::inject(&row.member.api, fault, ttl, LABEL).await;
-        set.map_err(|status| format!("{} did not cut its link to {}: {}", row.name(), name(peer), ask::why(&status)))
-    });
-    join_all(set).await.into_iter().collect::<Result<Vec<_>, String>>()?;
+    set(&view, orders, ttl).await?;
     let voters_up: Vec<u64> = all.iter().copied().filter(|id| up(*id).is_some()).collect();
     let told = Cut {
         cut: links.iter().map(|(a, b)| [name(*a), name(*b)]).collect(),
+        one_way,
         for_ms: ms(ttl),
         effect: sides.effect(&view.voters(), &voters_up, &name),
     };
     out.say(&told, || {
-        let head = format!("cut {} for {}; `raftdeck heal` ends it", count(links.len(), "link"), say_duration(ttl));
+        let way = if one_way { " in one direction" } else { "" };
+        let head =
+            format!("cut {}{way} for {}; `raftdeck heal` ends it", count(links.len(), "link"), say_duration(ttl));
         std::iter::once(head).chain(told.effect.iter().cloned()).collect::<Vec<_>>().join("\n")
     })
 }
 
-/// `raftdeck heal [NODE..]`.
+/// `raftdeck link A B`.
 ///
 /// # Errors
-/// A named node, or every node, cannot be reached.
-pub async fn heal(target: &Target, nodes: &[String], out: Out) -> Result<(), Failure> {
+/// A node is unknown, refuses or cannot be reached.
+pub async fn link(target: &Target, args: &args::Link, out: Out) -> Result<(), Failure> {
     let view = View::gather(target).await.reached()?;
-    let rows = if nodes.is_empty() {
-        view.rows.iter().collect()
-    } else {
-        nodes.iter().map(|node| view.row(node)).collect::<Result<Vec<_>, _>>()?
-    };
-    let answers = join_all(rows.iter().map(|row| ask::heal(&row.member.api))).await;
-    let mut told = Healed { healed: Vec::new(), unreachable: Vec::new() };
-    for (row, answer) in rows.iter().zip(answers) {
-        let node = row.name();
-        match answer {
-            Ok(reply) => told.healed.push(HealedNode { node, faults: reply.healed.len() }),
-            Err(status) if ask::refused(&status) => {
-                return Err(Failure::Refused(format!("{node}: {}", ask::why(&status))));
-            }
-            Err(status) if !nodes.is_empty() => {
-                return Err(Failure::Refused(format!("{node} is not reachable: {}", ask::why(&status))));
-            }
-            Err(_) => told.unreachable.push(node),
-        }
+    let (a, b) = (reachable(&view, &args.a)?, reachable(&view, &args.b)?);
+    if a.id() == b.id() {
+        return Err(Failure::Usage(format!("{} has no link to itself", a.name())));
     }
+    let towards = |peer: &Row| {
+        Fault::Link(wire::LinkFault {
+            peer: peer.id().unwrap_or_default(),
+            delay_ms: args.delay.unwrap_or_default(),
+            jitter_ms: args.jitter.unwrap_or_default(),
+            loss_ppm: args.loss.unwrap_or_default(),
+            duplicate_ppm: args.duplicate.unwrap_or_default(),
+            reorder_ppm: args.reorder.unwrap_or_default(),
+        })
+    };
+    let mut orders = vec![(a, towards(b))];
+    if !args.one_way {
+        orders.push((b, towards(a)));
+    }
+    tell(set(&view, orders, args.ttl.ttl).await?, args.ttl.ttl, out)
+}
+
+/// `raftdeck disk NODE`.
+///
+/// # Errors
+/// The node is unknown, refuses or cannot be reached.
+pub async fn disk(target: &Target, args: &args::Disk, out: Out) -> Result<(), Failure> {
+    let fault = match args.stall {
+        Some(stall) => {
+            Fault::DiskStall(wire::DiskStallFault { write_ms: u32::try_from(stall.as_millis()).unwrap_or(u32::MAX) })
+        }
+        None if args.full => Fault::DiskFull(wire::DiskFullFault {}),
+        None => Fault::FailedFsync(wire::FailedFsyncFault {}),
+    };
+    at_node(target, &args.node, fault, args.ttl.ttl, out).await
+}
+
+/// A fault of one node.
+///
+/// # Errors
+/// The node is unknown, refuses or cannot be reached.
+pub async fn at_node(target: &Target, node: &str, fault: Fault, ttl: Duration, out: Out) -> Result<(), Failure> {
+    let view = View::gather(target).await.reached()?;
+    let row = reachable(&view, node)?;
+    tell(set(&view, vec![(row, fault)], ttl).await?, ttl, out)
+}
+
+/// Where a fault is: `n1`, `n1 -> n2`, or `n1 - n2` for both ways.
+pub(super) fn place(view: &View, node: &str, fault: &Fault) -> String {
+    let arrow = if matches!(fault, Fault::Cut(_)) { "-" } else { "->" };
+    peer(fault).map_or_else(|| node.to_owned(), |peer| format!("{node} {arrow} {}", view.name_of(peer)))
+}
+
+fn reachable<'a>(view: &'a View, name: &str) -> Result<&'a Row, Failure> {
+    let row = view.row(name)?;
+    match row.status {
+        Some(_) => Ok(row),
+        None => Err(Failure::Refused(format!("{} is not reachable at {}", row.name(), row.member.api))),
+    }
+}
+
+fn takes_faults(row: &Row) -> Result<(), Failure> {
+    if row.status.as_ref().is_none_or(|status| status.faults_enabled) {
+        return Ok(());
+    }
+    let name = row.name();
+    Err(Failure::Refused(format!("{name} takes no faults: it was started without --enable-faults")))
+}
+
+/// Sets all of them, at the same time.
+async fn set(view: &View, orders: Vec<(&Row, Fault)>, ttl: Duration) -> Result<Vec<SetFault>, Failure> {
+    for (row, fault) in &orders {
+        check(fault).map_err(Failure::Usage)?;
+        takes_faults(row)?;
+    }
+    let set = orders.into_iter().map(|(row, fault)| async move {
+        let (node, what) = (row.name(), words(&fault));
+        let place = place(view, &node, &fault);
+        match ask::inject(&row.member.api, fault, ttl, LABEL).await {
+            Ok(told) => Ok(SetFault { id: format!("{node}:{}", told.id), kind: kind(&fault), what, place }),
+            Err(status) => Err(format!("{place}: no {what}: {}", ask::why(&status))),
+        }
+    });
+    Ok(join_all(set).await.into_iter().collect::<Result<Vec<_>, String>>()?)
+}
+
+fn tell(faults: Vec<SetFault>, ttl: Duration, out: Out) -> Result<(), Failure> {
+    let told = Set { faults, for_ms: ms(ttl) };
     out.say(&told, || {
-        let lines =
-            told.healed.iter().map(|HealedNode { node, faults }| format!("{node}: {} healed", count(*faults, "fault")));
-        let gone = told.unreachable.iter().map(|node| format!("{node}: not reachable"));
-        lines.chain(gone).collect::<Vec<_>>().join("\n")
+        let line = |SetFault { id, kind: _, what, place }: &SetFault| {
+            format!("{place}: {what} for {}; `raftdeck heal {id}` ends it", say_duration(ttl))
+        };
+        told.faults.iter().map(line).collect::<Vec<_>>().join("\n")
     })
 }

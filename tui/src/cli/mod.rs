@@ -8,7 +8,9 @@ pub mod args;
 pub mod demo;
 pub mod failure;
 pub mod faults;
+pub mod healing;
 pub mod jobs;
+pub mod kill;
 pub mod logs;
 pub mod members;
 pub mod out;
@@ -26,7 +28,11 @@ pub mod watch;
 use std::{pin::Pin, process::ExitCode, sync::Arc};
 
 use clap::{Parser as _, error::ErrorKind};
-use raftdeck_shared::{cluster::BUILT_IN_HANDLERS, ids::NodeId};
+use raftdeck_shared::{
+    cluster::BUILT_IN_HANDLERS,
+    ids::NodeId,
+    wire::{ClockFault, PauseFault, fault_spec::Fault},
+};
 
 use self::{
     args::{Call, Verb},
@@ -84,10 +90,20 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
         Some(Verb::Jobs(args)) => jobs::list(&target()?, args, out).await,
         Some(Verb::Job { id }) => jobs::show(&target()?, *id, out).await,
         Some(Verb::Cancel { id }) => jobs::cancel(&target()?, *id, out).await,
-        Some(Verb::Kill { node, hard: true }) => faults::kill_hard(place, node, out),
-        Some(Verb::Kill { node, hard: false }) => faults::kill(&target()?, node, out).await,
-        Some(Verb::Cut { sides, ttl }) => faults::cut(&target()?, sides, *ttl, out).await,
-        Some(Verb::Heal { nodes }) => faults::heal(&target()?, nodes, out).await,
+        Some(Verb::Kill { node, hard: true }) => kill::hard(place, node, out),
+        Some(Verb::Kill { node, hard: false }) => kill::run(&target()?, node, out).await,
+        Some(Verb::Cut { sides, one_way, ttl }) => faults::cut(&target()?, sides, *one_way, ttl.ttl, out).await,
+        Some(Verb::Link(args)) => faults::link(&target()?, args, out).await,
+        Some(Verb::Disk(args)) => faults::disk(&target()?, args, out).await,
+        Some(Verb::PauseNode { node, ttl }) => {
+            faults::at_node(&target()?, node, Fault::Pause(PauseFault {}), ttl.ttl, out).await
+        }
+        Some(Verb::Clock { node, offset, ttl }) => {
+            let fault = Fault::Clock(ClockFault { offset_ms: *offset });
+            faults::at_node(&target()?, node, fault, ttl.ttl, out).await
+        }
+        Some(Verb::Faults) => healing::list(&target()?, out).await,
+        Some(Verb::Heal { what }) => healing::heal(&target()?, what, out).await,
         Some(Verb::Members) => members::run(&target()?, out).await,
         Some(Verb::Add(args)) => add::run(place, args, out).await,
         Some(Verb::Remove(args)) => remove::run(&target()?, args, out).await,

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use raftdeck_shared::faults::{CLOCK_OFFSET_MAX, DELAY_MAX, WHOLE_PPM};
+
 const DAY_MS: u64 = 86_400_000;
 
 /// `500ms`, `5s`, `2m`, `1h`, `7d`; fractions (`1.5s`) too.
@@ -36,6 +38,52 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     };
     let ms = whole.checked_mul(unit_ms).and_then(|ms| ms.checked_add(fraction_ms)).ok_or_else(refuse)?;
     Ok(Duration::from_millis(ms))
+}
+
+/// A duration of at most 10 s, in milliseconds.
+///
+/// # Errors
+/// In words that name the value.
+pub fn short_ms(text: &str) -> Result<u32, String> {
+    let time = duration(text)?;
+    match u32::try_from(time.as_millis()) {
+        Ok(ms) if ms > 0 && time <= DELAY_MAX => Ok(ms),
+        _ => Err(format!("it takes 1ms to {}, not {text}", say_duration(DELAY_MAX))),
+    }
+}
+
+/// A duration with a sign, in milliseconds: by how much a clock is off.
+///
+/// # Errors
+/// In words that name the value.
+pub fn offset_ms(text: &str) -> Result<i64, String> {
+    let (behind, amount) = match text.strip_prefix('-') {
+        Some(amount) => (true, amount),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let time = duration(amount).map_err(|_| format!("{text:?} is not an offset: write 30s or -30s"))?;
+    match i64::try_from(time.as_millis()) {
+        Ok(ms) if ms > 0 && time <= CLOCK_OFFSET_MAX => Ok(if behind { -ms } else { ms }),
+        _ => Err(format!("a clock is off by 1ms to {}, not {text}", say_duration(CLOCK_OFFSET_MAX))),
+    }
+}
+
+/// `10%`, `0.5%`: in parts of a million.
+///
+/// # Errors
+/// In words that name the value.
+pub fn percent_ppm(text: &str) -> Result<u32, String> {
+    let refuse = || format!("{text:?} is not a part: write 10% or 0.5%, more than 0% and at most 100%");
+    let number = text.strip_suffix('%').ok_or_else(refuse)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 4 {
+        return Err(refuse());
+    }
+    let whole: u32 = whole.parse().map_err(|_| refuse())?;
+    let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| refuse())?;
+    let ppm = whole.checked_mul(10_000).and_then(|ppm| ppm.checked_add(fraction));
+    ppm.filter(|ppm| (1..=WHOLE_PPM).contains(ppm)).ok_or_else(refuse)
 }
 
 /// A duration as `duration` reads it, in its largest whole unit.
@@ -154,6 +202,28 @@ mod tests {
         }
         for text in ["500ms", "90s", "2m", "1h", "0ms"] {
             assert_eq!(say_duration(duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn parts_delays_and_offsets_are_read_within_their_limits() {
+        for (text, ppm) in [("10%", 100_000), ("0.5%", 5_000), ("100%", 1_000_000), ("0.0001%", 1), ("007%", 70_000)] {
+            assert_eq!(percent_ppm(text), Ok(ppm), "{text}");
+        }
+        for text in ["", "%", "10", "0%", "100.1%", "-1%", "1.%", ".5%", "0.00001%", "1e1%", "99999999999%", "1 %"] {
+            let line = format!("{text:?} is not a part: write 10% or 0.5%, more than 0% and at most 100%");
+            assert_eq!(percent_ppm(text), Err(line));
+        }
+        assert_eq!((short_ms("1ms"), short_ms("10s")), (Ok(1), Ok(10_000)));
+        for text in ["0ms", "10001ms", "1h"] {
+            assert_eq!(short_ms(text), Err(format!("it takes 1ms to 10s, not {text}")));
+        }
+        assert_eq!((offset_ms("30s"), offset_ms("+1ms"), offset_ms("-10m")), (Ok(30_000), Ok(1), Ok(-600_000)));
+        for text in ["0s", "-0s", "601s", "-601s"] {
+            assert_eq!(offset_ms(text), Err(format!("a clock is off by 1ms to 10m, not {text}")));
+        }
+        for text in ["", "-", "--1s", "soon"] {
+            assert_eq!(offset_ms(text), Err(format!("{text:?} is not an offset: write 30s or -30s")));
         }
     }
 

@@ -185,7 +185,7 @@ fn fault(raw: &wire::Fault) -> Fault {
     let kind = match raw.spec.as_ref().and_then(|s| s.fault.as_ref()) {
         Some(wire::fault_spec::Fault::Kill(_)) => FaultKind::Kill,
         Some(wire::fault_spec::Fault::Cut(cut)) => FaultKind::Cut(NodeId(cut.peer)),
-        None => FaultKind::Unknown,
+        Some(_) | None => FaultKind::Unknown,
     };
     Fault { id: raw.id, kind, left_ms: raw.left_ms }
 }

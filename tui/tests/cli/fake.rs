@@ -27,7 +27,9 @@ pub(crate) struct Script {
     pub states: Vec<wire::JobState>,
     pub submitted: Vec<wire::NewJob>,
     pub faults: Vec<wire::InjectFaultRequest>,
+    /// Faults that a heal ends, and what each was to end.
     pub healed: usize,
+    pub heals: Vec<Vec<u64>>,
     /// A kill ends the listener, as it ends a process.
     pub dies: bool,
     pub observations: Vec<wire::Observation>,
@@ -144,11 +146,13 @@ impl Admin for Fake {
             self.end.notify_one();
             return Err(Status::unavailable("gone"));
         }
-        Ok(Response::new(wire::Fault::default()))
+        Ok(Response::new(wire::Fault { id: script.faults.len() as u64, ..Default::default() }))
     }
 
-    async fn heal_faults(&self, _: Request<wire::HealFaultsRequest>) -> Answer<wire::HealFaultsReply> {
-        let healed = vec![wire::Fault::default(); self.script.lock().unwrap().healed];
+    async fn heal_faults(&self, request: Request<wire::HealFaultsRequest>) -> Answer<wire::HealFaultsReply> {
+        let mut script = self.script.lock().unwrap();
+        script.heals.push(request.into_inner().ids);
+        let healed = vec![wire::Fault::default(); script.healed];
         Ok(Response::new(wire::HealFaultsReply { healed }))
     }
 

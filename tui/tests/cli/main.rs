@@ -1,6 +1,7 @@
 //! The compiled program, called as an operator or a script calls it: exit codes, one line of error, exact JSON.
 
 mod fake;
+mod faults;
 mod steer;
 mod up;
 
@@ -65,6 +66,34 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
             "invalid value '11m' for '--for <DURATION>': a fault lasts 1ms to 10m, not 11m",
         ),
         (
+            &["link", "n1", "n2"],
+            "the following required arguments were not provided: <--delay <DURATION>|--jitter <DURATION>|\
+             --loss <PERCENT>|--duplicate <PERCENT>|--reorder <PERCENT>>",
+        ),
+        (
+            &["link", "n1", "n2", "--delay", "11s"],
+            "invalid value '11s' for '--delay <DURATION>': it takes 1ms to 10s, not 11s",
+        ),
+        (
+            &["link", "n1", "n2", "--loss", "101%"],
+            "invalid value '101%' for '--loss <PERCENT>': \"101%\" is not a part: write 10% or 0.5%, more than 0% and at \
+             most 100%",
+        ),
+        (
+            &["disk", "n1"],
+            "the following required arguments were not provided: <--stall <DURATION>|--full|--fail-fsync>",
+        ),
+        (&["disk", "n1", "--full", "--fail-fsync"], "the argument '--full' cannot be used with '--fail-fsync'"),
+        (
+            &["disk", "n1", "--stall", "11m"],
+            "invalid value '11m' for '--stall <DURATION>': a fault lasts 1ms to 10m, not 11m",
+        ),
+        (
+            &["clock", "n1", "--offset", "-1h"],
+            "invalid value '-1h' for '--offset <[-]DURATION>': a clock is off by 1ms to 10m, not -1h",
+        ),
+        (&["pause-node"], "the following required arguments were not provided: <NODE>"),
+        (
             &["jobs", "--state", "done"],
             "invalid value 'done' for '--state <STATE>': \"done\" is not a job state; the states are scheduled, \
              available, running, retryable, completed, cancelled, discarded",
@@ -107,7 +136,24 @@ fn help_and_version_are_no_errors() {
     let (code, stdout, stderr) = call(&["--help"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
     for verb in [
-        "demo", "up", "down", "restart", "logs", "status", "submit", "jobs", "cancel", "kill", "cut", "heal", "members",
+        "demo",
+        "up",
+        "down",
+        "restart",
+        "logs",
+        "status",
+        "submit",
+        "jobs",
+        "cancel",
+        "kill",
+        "cut",
+        "link",
+        "disk",
+        "pause-node",
+        "clock",
+        "faults",
+        "heal",
+        "members",
     ] {
         assert!(stdout.contains(&format!("  {verb} ")), "{verb} in {stdout}");
     }
@@ -280,7 +326,7 @@ async fn a_cut_is_set_at_both_ends_and_healed() {
         r#""n1 reaches 1 of 3 voters, 2 needed: cannot elect a leader or commit","#,
         r#""n2, n3 reaches 2 of 3 voters, 2 needed: keeps the majority""#
     );
-    let json = format!(r#"{{"cut":[["n1","n2"],["n1","n3"]],"for_ms":30000,"effect":[{effect}]}}"#);
+    let json = format!(r#"{{"cut":[["n1","n2"],["n1","n3"]],"one_way":false,"for_ms":30000,"effect":[{effect}]}}"#);
     assert_eq!(call_at(&nodes[0], &cut).await, ok(&json));
     let peers = nodes.each_ref().map(|node| {
         let faults = node.script.lock().unwrap().faults.clone();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod faults;
 mod link;
 mod members;
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Clients that submit all the time, and what was acknowledged to them.
-struct Load {
+pub(crate) struct Load {
     acknowledged: Arc<Mutex<BTreeMap<u64, String>>>,
     /// Submits of which nobody can say what became.
     unknown: Arc<AtomicU64>,
@@ -31,7 +31,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(cluster: &Cluster, clients: usize) -> Load {
+    pub(crate) fn start(cluster: &Cluster, clients: usize) -> Load {
         let (acknowledged, unknown, stop): (Arc<Mutex<BTreeMap<_, _>>>, Arc<AtomicU64>, Arc<AtomicBool>) =
             Default::default();
         let clients = (0..clients).map(|n| {
@@ -66,12 +66,12 @@ impl Load {
     }
 
     /// Waits until so many more are acknowledged than now.
-    async fn some_more(&self, jobs: usize) {
+    pub(crate) async fn some_more(&self, jobs: usize) {
         let goal = self.count() + jobs;
         wait_for("more acknowledged jobs", WITHIN, || async { (self.count() >= goal).then_some(()) }).await;
     }
 
-    async fn end(self) -> (BTreeMap<u64, String>, u64) {
+    pub(crate) async fn end(self) -> (BTreeMap<u64, String>, u64) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.unwrap();
@@ -94,7 +94,7 @@ async fn call_and<T>(cluster: &Cluster, arguments: &[&str], other: impl Future<O
 }
 
 /// Every job that was acknowledged is there, once; no other is there but those of which nobody could say.
-async fn check(cluster: &Cluster, acknowledged: BTreeMap<u64, String>, unknown: u64) {
+pub(crate) async fn check(cluster: &Cluster, acknowledged: BTreeMap<u64, String>, unknown: u64) {
     let client = Arc::new(cluster.client(None));
     let (mut ids, mut before) = (Vec::new(), 0);
     loop {

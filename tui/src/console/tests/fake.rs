@@ -111,7 +111,13 @@ impl Admin for Service {
         if !self.snapshot.lock().expect("no holder panics").faults_enabled {
             return Err(Status::permission_denied("faults are off: start the node with --enable-faults"));
         }
-        let fault = wire::Fault { id: 1, spec: request.spec, left_ms: request.ttl_ms, label: request.label.clone() };
+        let fault = wire::Fault {
+            id: 1,
+            spec: request.spec,
+            left_ms: request.ttl_ms,
+            label: request.label.clone(),
+            ..Default::default()
+        };
         let kill = matches!(request.spec, Some(wire::FaultSpec { fault: Some(wire::fault_spec::Fault::Kill(_)) }));
         let _ = self.asked.send(Asked::Inject(request));
         if kill {

@@ -189,7 +189,13 @@ pub(super) fn split() -> Desk {
 
 fn cut(id: u64, peer: u64) -> wire::Fault {
     let fault = Some(wire::fault_spec::Fault::Cut(wire::CutFault { peer }));
-    wire::Fault { id, spec: Some(wire::FaultSpec { fault }), left_ms: 54_000, label: "console".into() }
+    wire::Fault {
+        id,
+        spec: Some(wire::FaultSpec { fault }),
+        left_ms: 54_000,
+        label: "console".into(),
+        ..Default::default()
+    }
 }
 
 /// An election as its observations, in the order in which the streams brought them.
