@@ -255,6 +255,9 @@ impl Run<'_> {
             self.cluster.run_for(200_000)?;
             self.take_answers()?;
             let waited_us = self.cluster.now_us() - healed_at;
+            if waited_us >= SETTLE_US && !self.is_enough(&core) {
+                return Ok(None); // A learner was promoted just before, and now more are down than the group can bear.
+            }
             if waited_us >= SETTLE_US {
                 let healed = format!("{core:?}");
                 let why = format!("no submit was acknowledged; {}", self.status());
@@ -287,15 +290,19 @@ impl Run<'_> {
             self.cluster.cut(leader, node);
         }
         self.run_calmly()?;
-        let is_enough = |id: &NodeId| {
-            let membership = self.cluster.replica(*id).map(|r| r.raft().membership());
-            membership.is_some_and(|m| m.voters.is_empty() || m.majority_of(|n| core.contains(&n)))
-        };
-        if content < highest || !core.iter().all(is_enough) {
+        if content < highest || !self.is_enough(core) {
             return Ok(None);
         }
         *self.counts.reached.entry("content").or_default() += 1;
         self.is_content(content).map(|()| Some(content))
+    }
+
+    /// Whether these are a majority in every membership that one of them goes by.
+    fn is_enough(&self, core: &BTreeSet<NodeId>) -> bool {
+        core.iter().all(|id| {
+            let membership = self.cluster.replica(*id).map(|r| r.raft().membership());
+            membership.is_some_and(|m| m.voters.is_empty() || m.majority_of(|n| core.contains(&n)))
+        })
     }
 
     fn run_calmly(&mut self) -> Result<(), Violation> {
