@@ -250,3 +250,61 @@ fn time(us: u64) -> String {
         _ => format!("{:.2} s", us as f64 / 1e6),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::bench::{plan::Place, tally::Tally};
+
+    /// A repetition with so many jobs answered and one latency.
+    fn outcome(in_window: u64, latency_us: u64, gap_ms: Option<f64>) -> Outcome {
+        let now = Instant::now();
+        let mut counts = Tally::new(now..now).counts();
+        (counts.in_window, counts.errors) = (in_window, 1);
+        counts.latency.record(latency_us).unwrap();
+        Outcome { gap_ms, lost: Some(1), ..Outcome::new(counts, BTreeMap::new(), BTreeMap::new()) }
+    }
+
+    fn plan() -> Plan {
+        let place = Place::Own { nodes: 3, parent: None };
+        Plan { place, cases: vec![], payload_bytes: 200, window: Duration::from_secs(2), rate: None, limits: false }
+    }
+
+    #[test]
+    fn the_repetition_of_the_median_rate_is_told_and_the_errors_of_all() {
+        let case = Case { workload: Workload::W3, load: Load::Life { depth: 64 }, clients: 64, repeat: 4 };
+        let outcomes = [(900, 90), (100, 10), (500, 50), (300, 30)].map(|(jobs, us)| outcome(jobs, us, None));
+        let report = Report::new(&plan(), &case, 3, None, outcomes.into());
+        assert_eq!(report.rates, [450.0, 50.0, 250.0, 150.0]);
+        assert_eq!((report.rate, report.p50_us, report.errors, report.lost), (150.0, 30, 4, Some(4)));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["workload"], &json["depth"], &json["batch"]), (&"w3".into(), &64.into(), &1.into()));
+        assert!(json.get("gap_ms").is_none() && json.get("cores").is_none(), "{json}");
+    }
+
+    #[test]
+    fn of_several_kills_the_median_and_both_ends_are_told() {
+        let case = Case { workload: Workload::W4, load: Load::Kill, clients: 16, repeat: 3 };
+        let outcomes = [700.04, 150.0, 300.0].map(|gap| outcome(2, 5, Some(gap)));
+        let json = serde_json::to_value(Report::new(&plan(), &case, 3, None, outcomes.into())).unwrap();
+        assert_eq!(json["gaps_ms"], serde_json::json!([700.0, 150.0, 300.0]));
+        assert_eq!(
+            (&json["gap_ms"], &json["gap_min_ms"], &json["gap_max_ms"]),
+            (&300.0.into(), &150.0.into(), &700.0.into())
+        );
+    }
+
+    #[test]
+    fn bars_go_from_the_first_latency_to_the_last() {
+        let mut latency = Tally::new(Instant::now()..Instant::now()).counts().latency;
+        for (us, times) in [(900, 30), (1500, 10)] {
+            latency.record_n(us, times).unwrap();
+        }
+        let bars = bars(&latency);
+        assert_eq!(bars.len(), 2, "{bars:?}");
+        assert_eq!(bars[0], format!("  up to  1.02 ms {}  75.0 %", "#".repeat(40)));
+        assert_eq!(bars[1], format!("  up to  2.05 ms {:<40}  25.0 %", "#".repeat(14)));
+    }
+}
