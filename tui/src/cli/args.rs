@@ -4,15 +4,22 @@ mod faults;
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
-use raftdeck_jobs::{JobState, limits::PRIORITY_MAX};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use raftdeck_jobs::{
+    JobState,
+    limits::{BULK_JOBS_MAX, PAYLOAD_BYTES_MAX, PRIORITY_MAX},
+};
 use raftdeck_shared::cluster::check_address;
+use serde::Serialize;
 
 pub use self::faults::{Disk, Link, Ttl};
 use super::values;
 
 /// Largest number of nodes that one machine is asked to start.
 const LOCAL_NODES_MAX: i64 = raftdeck_shared::cluster::NODES_MAX as i64;
+
+const PAYLOAD_MAX: i64 = PAYLOAD_BYTES_MAX as i64;
+const BATCH_MAX: i64 = BULK_JOBS_MAX as i64;
 
 /// See, steer and break a Raftdeck cluster. Without a verb: the console.
 #[derive(Debug, Parser)]
@@ -31,7 +38,7 @@ pub struct Call {
 
 /// Where the cluster is. The first that is given wins: --cluster, --connect, --dir, RAFTDECK_CLUSTER,
 /// RAFTDECK_CONNECT, ./.raftdeck.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Place {
     /// The cluster file [env: RAFTDECK_CLUSTER]
     #[arg(long, global = true, value_name = "FILE")]
@@ -49,6 +56,8 @@ pub struct Place {
 pub enum Verb {
     /// Start a cluster for a look around, with jobs and faults; it ends with this call
     Demo(Demo),
+    /// Measure: put load on a cluster of its own, or on a running one (--cluster, --connect)
+    Bench(Bench),
     /// Start the nodes of a folder that do not run
     Up(Up),
     /// Stop the nodes of a folder
@@ -222,6 +231,74 @@ pub struct Demo {
     /// How long jobs are submitted; without a terminal 20 by default
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(3..=86_400))]
     pub seconds: Option<u64>,
+}
+
+/// `bench`. What goes with what is checked in [`crate::bench::plan`].
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Measured in turn. w1: submits, one at a time by each client; w2: bulks; w3: whole job lives; w4: the leader is killed
+    #[arg(long, value_name = "W,..", value_delimiter = ',', default_value = "w1")]
+    pub workload: Vec<Workload>,
+    /// Clients of w1, measured in turn [default: 64]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub clients: Vec<u16>,
+    /// Bytes of each payload
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=PAYLOAD_MAX))]
+    pub payload: u32,
+    /// Length of a measured window; a second of warm-up comes before it
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Measured so often; the repetition of the median rate is told [default: 1]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub repeat: Option<u16>,
+    /// Open loop: so many submits a second (w2: bulks) whatever the answers, latencies from when each was due
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
+    /// Jobs of a bulk of w2 [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=BATCH_MAX))]
+    pub batch: Option<u16>,
+    /// Most jobs between submission and completion in w3 [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub depth: Option<u32>,
+    /// How often w4 kills the leader [default: 1]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub kills: Option<u16>,
+    /// Nodes of the own cluster [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=LOCAL_NODES_MAX))]
+    pub nodes: Option<u8>,
+    /// On a running cluster: a handler that its file calls external [default: bench]
+    #[arg(long, value_name = "NAME")]
+    pub handler: Option<String>,
+    /// Measure in the same sitting what bounds the figures: an fdatasync here, a round trip to a node
+    #[arg(long)]
+    pub limits: bool,
+}
+
+/// What `bench` does to a cluster. The definitions are in [`crate::bench`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workload {
+    /// Submits, each awaited.
+    W1,
+    /// Bulks, each awaited.
+    W2,
+    /// Jobs from submission to completion.
+    W3,
+    /// Submits while the leader is killed.
+    W4,
+}
+
+impl Workload {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::W1 => "w1",
+            Workload::W2 => "w2",
+            Workload::W3 => "w3",
+            Workload::W4 => "w4",
+        }
+    }
 }
 
 /// `up`.

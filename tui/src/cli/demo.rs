@@ -4,7 +4,7 @@
 //! console. Without a terminal it narrates instead, kills the leader on the way, and closes with an account of every
 //! job that was acknowledged: each must have ended as it was meant to, or the demo fails.
 //!
-//! Law: however it ends (done, failed, interrupted), its nodes end and its folder goes.
+//! Law: however it ends (done, failed, interrupted), its nodes end and its folder goes ([`Temporary`]).
 
 use std::{
     io::{self, IsTerminal as _},
@@ -18,12 +18,7 @@ use raftdeck_shared::{
     wire::{ObservationKind, Submitted},
 };
 use serde::Serialize;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    task::JoinSet,
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 
 use super::{
     args::Demo,
@@ -32,17 +27,15 @@ use super::{
     kill::kill_at,
     open_console,
     out::Out,
+    signals::Signals,
     status::View,
     submit::{on_wire, wait_final},
     target::{CALL_WITHIN, Target},
-    up::{new_file, start_all},
+    up::new_file,
     values::count,
     watch::{Line, Streams},
 };
-use crate::launch::{
-    folder::{Folder, Place},
-    ports, ready,
-};
+use crate::launch::{folder::Folder, ports, ready, temporary::Temporary};
 
 /// Length without a terminal, unless told.
 const SECONDS_DEFAULT: u64 = 20;
@@ -68,74 +61,25 @@ const KINDS: [ObservationKind; 8] = [
     ObservationKind::Node,
 ];
 
-/// Nodes that end with this value, and the folder with them.
-struct Nodes {
-    folder: Folder,
-    _temporary: tempfile::TempDir,
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        let all: Vec<_> = self.folder.file().nodes.iter().collect();
-        let _ = self.folder.stop(&all);
-    }
-}
-
-/// What ends the demo from outside. Listened for before anything is started that would have to be ended.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Goes on with the work until one comes.
-    async fn or<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let why = tokio::select! {
-            done = work => return done,
-            _ = self.interrupt.recv() => "interrupted",
-            _ = self.terminate.recv() => "terminated",
-            _ = self.hangup.recv() => "the terminal was closed",
-        };
-        Err(Failure::Refused(format!("demo: {why}")))
-    }
-}
-
 /// `raftdeck demo`.
 ///
 /// # Errors
 /// The nodes do not come up, or a job that was acknowledged did not end as it was meant to.
 pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
-    let failed = |e: io::Error| Failure::Refused(format!("demo: {e}"));
-    let mut signals = Signals::listen().map_err(failed)?;
-    let temporary = tempfile::Builder::new().prefix("raftdeck-demo-").tempdir().map_err(failed)?;
+    let mut signals = Signals::listen("demo")?;
     let mut file = new_file(ports::free(usize::from(args.nodes))?);
     file.enable_faults = true;
     file.executor.lease_ms = LEASE_MS;
-    let nodes = Nodes { folder: Folder::create(temporary.path(), &file)?, _temporary: temporary };
-    let target = Target::of_folder(&nodes.folder);
-    signals.or(start(&nodes.folder)).await?;
+    let nodes = Temporary::create("demo", None, &file)?;
+    let target = Target::of_folder(nodes.folder());
+    signals.or(nodes.start()).await?;
     if !io::stdout().is_terminal() || out.json {
-        return signals.or(narrate(&nodes.folder, &target, args, out)).await;
+        return signals.or(narrate(nodes.folder(), &target, args, out)).await;
     }
     let (_trickle, _acknowledged) = trickle(Arc::new(target.client()?));
     // The console ends by the same signals, and gives the terminal back first.
     let length = args.seconds.map_or(Duration::MAX, Duration::from_secs);
     tokio::time::timeout(length, open_console(&target)).await.unwrap_or(Ok(()))
-}
-
-async fn start(folder: &Folder) -> Result<(), Failure> {
-    let started = start_all(folder, &folder.file().nodes.iter().collect::<Vec<_>>(), &Place::Background)?;
-    ready::all(folder, &started).await?;
-    Ok(())
 }
 
 async fn narrate(folder: &Folder, target: &Target, args: &Demo, out: Out) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ pub mod members;
 pub mod out;
 pub mod remove;
 pub mod sides;
+pub mod signals;
 pub mod sim;
 pub mod status;
 pub mod submit;
@@ -41,6 +42,7 @@ use self::{
     target::Target,
 };
 use crate::{
+    bench,
     console::{self, ConsoleNode, ConsoleOptions, Launcher, Theme},
     launch::folder::Folder,
 };
@@ -66,7 +68,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(call: &Call) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match call.verb {
+        // What measures shares the machine with what is measured: one thread, and no hand-over between threads.
+        Some(Verb::Bench(_)) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Some(_) | None => tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+    };
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     let done = runtime.block_on(dispatch(call));
     // A read of stdin or a wait for a process may still be under way; nobody needs its end.
@@ -81,6 +87,7 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
     match &call.verb {
         None => open_console(&status::complete(target()?).await).await,
         Some(Verb::Demo(args)) => demo::run(args, out).await,
+        Some(Verb::Bench(args)) => bench::run(place, args, out).await,
         Some(Verb::Up(args)) => up::up(place, args, out).await,
         Some(Verb::Down) => up::down(place, out).await,
         Some(Verb::Restart { node }) => up::restart(place, node, out).await,

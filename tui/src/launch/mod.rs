@@ -5,6 +5,7 @@
 //! - [`tmux`]: nodes in tabs and panes, restarted in their place;
 //! - [`binary`]: which `raftdeck-node` is started;
 //! - [`ports`]: addresses for a new cluster;
+//! - [`temporary`]: a cluster that ends with the call that started it;
 //! - [`ready`]: waiting until started nodes answer and agree on a leader.
 //!
 //! Everything is on disk: the call that starts a node ends, and the next one must find what runs.
@@ -14,4 +15,5 @@ pub mod folder;
 pub mod ports;
 pub mod process;
 pub mod ready;
+pub mod temporary;
 pub mod tmux;

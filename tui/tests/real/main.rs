@@ -1,6 +1,7 @@
 //! What only real processes can show: SIGKILL, sockets, files, and the programs that jobs run.
 
 mod bad_input;
+mod bench;
 mod cluster;
 mod faults;
 mod link;
