@@ -209,6 +209,11 @@ impl Driver {
                     self.faults.count(fault, |done| done.stamps += stamped as u64);
                 }
                 self.carry_out(effects);
+                if self.replica.has_work_for_parked() {
+                    let gone = self.gone();
+                    let effects = self.replica.handle(now_ms, [Input::Gone(gone)]);
+                    self.carry_out(effects);
+                }
             }
             if writing.is_none() && !self.gathered.is_empty() {
                 writing = Some(self.disk.write(std::mem::take(&mut self.gathered), &self.faults));
@@ -260,7 +265,9 @@ impl Driver {
         }
         let refused = || Refused::AskAgain(format!("it stands still by a fault, and {ASIDE_MAX} requests wait for it"));
         match request {
-            Request::Do(_, _, answer) => drop(answer.send(Err(refused()))), // The caller may have given up.
+            Request::Do(_, _, answer) | Request::Wait(_, _, _, answer) => {
+                drop(answer.send(Err(refused()))); // The caller may have given up.
+            }
             Request::Steer(_, answer) => drop(answer.send(Err(refused()))), // As above.
             Request::Look(look) => look(&self.replica, self.remembered),
         }
@@ -311,6 +318,12 @@ impl Driver {
                 self.callers.insert(ticket, answer);
                 inputs.push(Input::Request(ticket, op, call));
             }
+            Request::Wait(op, call, wait, answer) => {
+                let ticket = self.next_ticket();
+                self.callers.insert(ticket, answer);
+                let ticks = wait.as_millis().div_ceil(self.tick.as_millis());
+                inputs.push(Input::Wait(ticket, op, call, u64::try_from(ticks).unwrap_or(u64::MAX)));
+            }
             Request::Steer(steer, answer) => {
                 let ticket = self.next_ticket();
                 self.steering.insert(ticket, answer);
@@ -323,6 +336,16 @@ impl Driver {
             }
             Request::Look(look) => look(&self.replica, self.remembered),
         }
+    }
+
+    /// Of those who wait for a job, the ones who do not wait any more: they must not be given one.
+    fn gone(&mut self) -> Vec<Ticket> {
+        let is_gone = |ticket: &Ticket| self.callers.get(ticket).is_none_or(oneshot::Sender::is_closed);
+        let gone: Vec<Ticket> = self.replica.parked().filter(is_gone).collect();
+        for ticket in &gone {
+            self.callers.remove(ticket);
+        }
+        gone
     }
 
     fn next_ticket(&mut self) -> Ticket {

@@ -4,6 +4,8 @@
 //! and is refused there, and delays no heartbeat. What others wait for (an index applied, work, a leader) is published as
 //! a [`Pulse`], so that nobody has to ask again and again.
 
+use std::time::Duration;
+
 use raftdeck_jobs::{Op, SessionCall};
 use raftdeck_raft::{Envelope, Index, NodeId};
 use thiserror::Error;
@@ -26,6 +28,8 @@ pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
 /// What a client or a service of this node wants.
 pub(crate) enum Request {
     Do(Op, Option<SessionCall>, oneshot::Sender<Result<Applied, Refused>>),
+    /// As above; a claim waits so long for a job.
+    Wait(Op, Option<SessionCall>, Duration, oneshot::Sender<Result<Applied, Refused>>),
     Steer(Steer, oneshot::Sender<Result<Index, Refused>>),
     Look(Look),
 }
@@ -91,6 +95,7 @@ impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Do(op, call, _) => f.debug_tuple("Do").field(op).field(call).finish(),
+            Request::Wait(op, call, wait, _) => f.debug_tuple("Wait").field(op).field(call).field(wait).finish(),
             Request::Steer(steer, _) => f.debug_tuple("Steer").field(steer).finish(),
             Request::Look(_) => f.write_str("Look"),
         }
@@ -106,6 +111,21 @@ impl Handle {
     pub async fn request(&self, op: Op, call: Option<SessionCall>) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Do(op, call, answer))?;
+        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    }
+
+    /// As [`Handle::request`]; a claim that gets nothing waits so long for a job. Who stops waiting for the answer gets none.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request_waiting(
+        &self,
+        op: Op,
+        call: Option<SessionCall>,
+        wait: Duration,
+    ) -> Result<Applied, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Wait(op, call, wait, answer))?;
         answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod listener;
 pub mod mutants;
 pub mod node;
 pub mod observe;
+pub(crate) mod parking;
 pub mod replica;
 pub(crate) mod snapshots;
 pub mod status;

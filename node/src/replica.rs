@@ -24,6 +24,7 @@ use thiserror::Error;
 use crate::{
     compaction::Retention,
     mutants::{self, Mutant},
+    parking::Parking,
     steering::{Change, Steering},
 };
 
@@ -46,6 +47,10 @@ pub enum Input {
     Message(Envelope),
     /// Somebody wants something done; as a call of a session, once.
     Request(Ticket, Op, Option<SessionCall>),
+    /// As a request; but a claim that gets nothing waits for a job, so many ticks.
+    Wait(Ticket, Op, Option<SessionCall>, u64),
+    /// Nobody waits for these answers any more.
+    Gone(Vec<Ticket>),
     /// This write, and all before it, is durable.
     Persisted(WriteSeq),
     /// What was on its way to this peer is lost.
@@ -222,6 +227,7 @@ pub struct Replica {
     /// Who lost its office leaves its callers in the dark no longer than this.
     unknown_after_ticks: u64,
     pub(crate) steering: Steering,
+    pub(crate) parking: Parking,
     pub(crate) retention: Retention,
 }
 
@@ -244,6 +250,7 @@ impl Replica {
             ticks: 0,
             unknown_after_ticks,
             steering: Steering::default(),
+            parking: Parking::default(),
             retention,
         }
     }
@@ -260,6 +267,7 @@ impl Replica {
                     self.ticks += 1;
                     self.raft.tick();
                     self.give_up_waiting(&mut effects);
+                    self.expire_parked(&mut effects);
                     if self.time_matters(now_ms, &proposals) {
                         proposals.push(self.proposal(now_ms, None, Op::Tick, None));
                     }
@@ -286,7 +294,24 @@ impl Replica {
                     Some(reply) => effects.replies.push((ticket, reply)),
                     None => proposals.push(self.proposal(now_ms, Some(ticket), op, call)),
                 },
+                Input::Wait(ticket, op, call, ticks) => {
+                    if let Some(first) = call.and_then(|call| self.unpark(call)) {
+                        effects.replies.push((first, Err(Refused::Unknown)));
+                    }
+                    match self.answer_without_log(&op, call, &proposals) {
+                        Some(Ok(_)) if ticks > 0 => self.park(ticket, op, call, ticks),
+                        Some(reply) => effects.replies.push((ticket, reply)),
+                        None => {
+                            self.may_park(ticket, &op, call, ticks);
+                            proposals.push(self.proposal(now_ms, Some(ticket), op, call));
+                        }
+                    }
+                }
+                Input::Gone(tickets) => self.gone(&tickets),
             }
+        }
+        for (ticket, op, call) in self.take_parked() {
+            proposals.push(self.proposal(now_ms, Some(ticket), op, call));
         }
         self.propose(proposals, &mut effects);
         self.carry_out(&mut effects);
@@ -350,6 +375,16 @@ impl Replica {
         promised > 0 && promised >= self.machine.queues().map(|(_, counts)| counts.available).sum()
     }
 
+    /// Available jobs that no claim under way may take.
+    pub(crate) fn unpromised(&self) -> u64 {
+        let available: u64 = self.machine.queues().map(|(_, counts)| counts.available).sum();
+        available.saturating_sub(self.promised.values().map(|p| p.max_jobs).sum())
+    }
+
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
     /// Whether there is a job for which time has come, and no entry under way that says so.
     fn time_matters(&self, now_ms: u64, proposals: &[Proposal]) -> bool {
         self.raft.role() == RoleKind::Leader
@@ -399,8 +434,10 @@ impl Replica {
             Err(ProposeError::TooManyUncommitted { limit_bytes }) => Refused::Overloaded { limit_bytes },
             Err(ProposeError::Transferring { target }) => Refused::Transferring { target },
         };
-        let tickets = proposals.into_iter().filter_map(|p| p.ticket);
-        effects.replies.extend(tickets.map(|ticket| (ticket, Err(refused.clone()))));
+        for ticket in proposals.into_iter().filter_map(|p| p.ticket) {
+            self.parking.ended(ticket);
+            effects.replies.push((ticket, Err(refused.clone())));
+        }
     }
 
     /// Takes the core's output: applies, and releases messages that waited for the disk.
@@ -459,8 +496,16 @@ impl Replica {
             let ((place, term), Waiting { ticket, .. }) = first.remove_entry();
             assert_eq!(place, index, "a caller was left behind at {place}");
             let outcome = match &answer {
-                Some(applied) if term == entry.term || mutants::on(Mutant::AnswersOtherTerm) => Ok(applied.clone()),
-                Some(_) | None => Err(Refused::Superseded),
+                Some(applied) if term == entry.term || mutants::on(Mutant::AnswersOtherTerm) => {
+                    if self.parking.goes_on(ticket, &applied.reply, self.ticks) {
+                        continue;
+                    }
+                    Ok(applied.clone())
+                }
+                Some(_) | None => {
+                    self.parking.ended(ticket);
+                    Err(Refused::Superseded)
+                }
             };
             effects.replies.push((ticket, outcome));
         }
@@ -474,7 +519,10 @@ impl Replica {
         let (now, limit) = (self.ticks, self.unknown_after_ticks);
         let is_too_long = |waiting: &Waiting| now - waiting.since_tick > limit;
         let given_up = self.waiting.extract_if(.., |(_, term), waiting| Some(*term) != office && is_too_long(waiting));
-        effects.replies.extend(given_up.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        for (_, waiting) in given_up {
+            self.parking.ended(waiting.ticket);
+            effects.replies.push((waiting.ticket, Err(Refused::Unknown)));
+        }
         self.give_up_steering(office, is_too_long, effects);
     }
 
@@ -489,7 +537,10 @@ impl Replica {
         self.raft.snapshot_installed(meta);
         self.machine = machine;
         let passed = self.waiting.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
-        effects.replies.extend(passed.map(|(_, waiting)| (waiting.ticket, Err(Refused::Unknown))));
+        for (_, waiting) in passed {
+            self.parking.ended(waiting.ticket);
+            effects.replies.push((waiting.ticket, Err(Refused::Unknown)));
+        }
         self.skip_changes(index, effects);
         self.retention.remembered = index;
     }
@@ -497,7 +548,7 @@ impl Replica {
     /// Callers that have no answer yet.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.waiting.len() + self.steering.unanswered()
+        self.waiting.len() + self.parking.count() + self.steering.unanswered()
     }
 
     /// What the tables do not have yet, and where a log that leads on from there begins; none while there is nothing, or

@@ -12,7 +12,7 @@ use raftdeck_shared::{
     client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
     wire::{self, jobs_server::Jobs},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tonic::{
     Code, Request, Response, Status, Streaming,
     metadata::{MetadataMap, MetadataValue},
@@ -56,11 +56,20 @@ impl JobsService {
     /// outcome.
     async fn decide(&self, op: Op, call: Option<wire::SessionCall>) -> Result<Applied, Status> {
         op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        match timeout(WRITE_MAX, self.view.handle.request(op, session(call))).await {
+        self.within(WRITE_MAX, self.view.handle.request(op, session(call))).await
+    }
+
+    /// Waits so long for what was asked of the replica.
+    async fn within(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<Applied, RequestError>>,
+    ) -> Result<Applied, Status> {
+        match timeout(limit, asked).await {
             Ok(Ok(Applied { reply: Reply::SessionRefused(refusal), .. })) => Err(session_refused(refusal)),
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => Err(refused(&self.view.book, self.view.node, &error)),
-            Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", WRITE_MAX.as_millis()))),
+            Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", limit.as_millis()))),
         }
     }
 
@@ -169,24 +178,16 @@ impl Jobs for JobsService {
     }
 
     async fn claim(&self, request: Request<wire::ClaimRequest>) -> Result<Response<wire::ClaimReply>, Status> {
-        let wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms, session } =
+        let wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms, session: session_call } =
             request.into_inner();
         let op = Op::Claim { worker, queues, handlers, max_jobs, lease_ms };
-        let until = Instant::now() + Duration::from_millis(wait_ms).min(CLAIM_WAIT_MAX);
-        let mut pulse = self.view.handle.pulse();
-        loop {
-            let seen = *pulse.borrow_and_update();
-            let Applied { index, reply } = self.decide(op.clone(), session).await?;
-            let Reply::Claimed(jobs) = reply else { return Err(wrong_reply(&reply)) };
-            if !jobs.is_empty() || Instant::now() >= until {
-                let jobs = jobs.into_iter().map(|job| claimed_to_wire(job, lease_ms)).collect();
-                return Ok(Response::new(wire::ClaimReply { jobs, index: index.0 }));
-            }
-            let woken = pulse.wait_for(|now| now.work != seen.work || now.leads != seen.leads);
-            if let Ok(Err(_)) = timeout_at(until, woken).await {
-                return Err(stopping());
-            }
-        }
+        let wait = Duration::from_millis(wait_ms).min(CLAIM_WAIT_MAX);
+        op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let asked = self.view.handle.request_waiting(op, self::session(session_call), wait);
+        let Applied { index, reply } = self.within(WRITE_MAX + wait, asked).await?;
+        let Reply::Claimed(jobs) = reply else { return Err(wrong_reply(&reply)) };
+        let jobs = jobs.into_iter().map(|job| claimed_to_wire(job, lease_ms)).collect();
+        Ok(Response::new(wire::ClaimReply { jobs, index: index.0 }))
     }
 
     async fn heartbeat(
