@@ -39,6 +39,7 @@ use super::{
     values::count,
     watch::{Line, Streams},
 };
+use crate::console::Look;
 use crate::launch::{
     folder::{Folder, Place},
     ports, ready,
@@ -113,7 +114,7 @@ impl Signals {
 ///
 /// # Errors
 /// The nodes do not come up, or a job that was acknowledged did not end as it was meant to.
-pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
+pub async fn run(args: &Demo, look: Look, out: Out) -> Result<(), Failure> {
     let failed = |e: io::Error| Failure::Refused(format!("demo: {e}"));
     let mut signals = Signals::listen().map_err(failed)?;
     let temporary = tempfile::Builder::new().prefix("raftdeck-demo-").tempdir().map_err(failed)?;
@@ -129,7 +130,7 @@ pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
     let (_trickle, _acknowledged) = trickle(Arc::new(target.client()?));
     // The console ends by the same signals, and gives the terminal back first.
     let length = args.seconds.map_or(Duration::MAX, Duration::from_secs);
-    tokio::time::timeout(length, open_console(&target)).await.unwrap_or(Ok(()))
+    tokio::time::timeout(length, open_console(&target, look)).await.unwrap_or(Ok(()))
 }
 
 async fn start(folder: &Folder) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ pub mod args;
 pub mod demo;
 pub mod failure;
 pub mod faults;
+pub mod film;
 pub mod jobs;
 pub mod logs;
 pub mod members;
@@ -35,7 +36,7 @@ use self::{
     target::Target,
 };
 use crate::{
-    console::{self, ConsoleNode, ConsoleOptions, Launcher, Theme},
+    console::{self, ConsoleNode, ConsoleOptions, Launcher, Look},
     launch::folder::Folder,
 };
 
@@ -73,8 +74,11 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
     let place = &call.place;
     let target = || Target::find(place);
     match &call.verb {
-        None => open_console(&status::complete(target()?).await).await,
-        Some(Verb::Demo(args)) => demo::run(args, out).await,
+        None => open_console(&status::complete(target()?).await, call.look.look()).await,
+        Some(Verb::Demo(args)) => demo::run(args, call.look.look(), out).await,
+        Some(Verb::Record(args)) => film::record(&status::complete(target()?).await, args, out).await,
+        Some(Verb::Replay { file }) => film::replay(file, call.look.look()).await,
+        Some(Verb::Keys) => film::keys(&call.look.look(), out),
         Some(Verb::Up(args)) => up::up(place, args, out).await,
         Some(Verb::Down) => up::down(place, out).await,
         Some(Verb::Restart { node }) => up::restart(place, node, out).await,
@@ -102,22 +106,26 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
 ///
 /// # Errors
 /// There is no terminal, or it went away.
-pub async fn open_console(target: &Target) -> Result<(), Failure> {
+pub async fn open_console(target: &Target, look: Look) -> Result<(), Failure> {
+    console::run(console_options(target, look)).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+/// What a console of a cluster is started with.
+#[must_use]
+pub fn console_options(target: &Target, look: Look) -> ConsoleOptions {
     let own_handlers = target.file.iter().flat_map(|file| file.handlers.keys().cloned());
     let node = |member: &target::Member| ConsoleNode {
         id: member.id.map(NodeId),
         name: member.name.clone(),
         api: member.api.clone(),
     };
-    let options = ConsoleOptions {
+    ConsoleOptions {
         cluster_id: target.file.as_ref().map_or_else(String::new, |file| file.cluster_id.clone()),
         nodes: target.members.iter().map(node).collect(),
         handlers: BUILT_IN_HANDLERS.map(str::to_owned).into_iter().chain(own_handlers).collect(),
         launcher: target.folder.clone().map(|folder| Arc::new(folder) as Arc<dyn Launcher>),
-        theme: Theme::detect(),
-        ..ConsoleOptions::default()
-    };
-    console::run(options).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+        look,
+    }
 }
 
 /// The console restarts a node where the folder runs it. That may wait for a process to end, so it leaves the loop.

@@ -1,22 +1,24 @@
 //! Does what `update` asked for. Each act is a task of its own that answers with one line; the loop never waits.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use raftdeck_shared::{
-    client::{Client, words},
+    client::{Client, channel, words},
     ids::NodeId,
     wire::{self, admin_client::AdminClient, fault_spec},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::timeout,
-};
+use tokio::{task::AbortHandle, time::timeout};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
     msg::{ActId, Body, Cmd, Msg, Slot},
-    net::Clock,
+    net::{self, Ears},
     text::clean,
 };
 use crate::cli::values::count;
@@ -38,22 +40,45 @@ pub trait Launcher: Send + Sync {
 
 #[derive(Clone)]
 pub(crate) struct Hands {
-    pub(crate) channels: Vec<Channel>,
-    /// The nodes' names, for the lines that go back.
-    pub(crate) addresses: Vec<String>,
-    pub(crate) jobs: Arc<Client>,
-    pub(crate) launcher: Option<Arc<dyn Launcher>>,
-    pub(crate) queue: mpsc::Sender<Msg>,
-    pub(crate) retry: Arc<Notify>,
-    pub(crate) clock: Clock,
+    lines: Arc<Mutex<Vec<Line>>>,
+    jobs: Arc<Client>,
+    launcher: Option<Arc<dyn Launcher>>,
+    ears: Ears,
+}
+
+/// The way to one node, and the task that watches it.
+#[derive(Debug)]
+struct Line {
+    address: String,
+    channel: Channel,
+    watch: AbortHandle,
 }
 
 impl Hands {
+    /// Hands that reach nobody yet.
+    pub(crate) fn new(jobs: Client, launcher: Option<Arc<dyn Launcher>>, ears: Ears) -> Hands {
+        Hands { lines: Arc::default(), jobs: Arc::new(jobs), launcher, ears }
+    }
+
+    /// Watches the node of a slot at this address, in place of any other. Nothing waits for it here.
+    pub(crate) fn reach(&self, slot: Slot, address: &str) {
+        let Ok(channel) = channel(address) else { return };
+        let watch = tokio::spawn(net::watch(slot, channel.clone(), self.ears.clone())).abort_handle();
+        let line = Line { address: address.to_owned(), channel, watch };
+        let mut lines = self.lines.lock().expect("no holder panics");
+        match lines.get_mut(slot.0) {
+            Some(before) => std::mem::replace(before, line).watch.abort(),
+            // Slots are given one after the other.
+            None => lines.push(line),
+        }
+    }
+
     /// Starts a command. Those that are about the terminal are none of ours.
     pub(crate) fn start(&self, cmd: Cmd) {
         let hands = self.clone();
         match cmd {
-            Cmd::Quit | Cmd::Suspend | Cmd::Repaint => {}
+            Cmd::Quit | Cmd::Suspend | Cmd::Repaint | Cmd::Dump | Cmd::Copy(_) | Cmd::Mouse(_) | Cmd::Record(_) => {}
+            Cmd::Reach { slot, api } => self.reach(slot, &api),
             Cmd::Kill { act, slot } => self.spawn(act, async move { hands.kill(slot).await }),
             Cmd::Cut { act, ends, ttl_ms } => self.spawn(act, async move { hands.cut(ends, ttl_ms).await }),
             Cmd::Heal { act, slots } => self.spawn(act, async move { hands.heal(slots).await }),
@@ -61,7 +86,7 @@ impl Hands {
                 match &hands.launcher {
                     Some(launcher) => {
                         let restarted = launcher.restart(node).await;
-                        hands.retry.notify_waiters();
+                        hands.ears.retry.notify_waiters();
                         restarted
                     }
                     None => Err("this console does not own the processes".into()),
@@ -76,7 +101,7 @@ impl Hands {
     }
 
     fn spawn(&self, act: ActId, work: impl Future<Output = Result<String, String>> + Send + 'static) {
-        let (queue, clock) = (self.queue.clone(), self.clock);
+        let (queue, clock) = (self.ears.queue.clone(), self.ears.clock);
         tokio::spawn(async move {
             let outcome = work.await.map(|t| clean(&t)).map_err(|t| clean(&t));
             // A closed queue is a console that has ended: nobody is left to tell.
@@ -124,11 +149,11 @@ impl Hands {
     }
 
     fn admin(&self, slot: Slot) -> AdminClient<Channel> {
-        AdminClient::new(self.channels[slot.0].clone())
+        AdminClient::new(self.lines.lock().expect("no holder panics")[slot.0].channel.clone())
     }
 
     fn named(&self, slot: Slot, status: &Status) -> String {
-        format!("{}: {}", self.addresses[slot.0], line(status))
+        format!("{}: {}", self.lines.lock().expect("no holder panics")[slot.0].address, line(status))
     }
 }
 

@@ -1,14 +1,17 @@
 //! A five-node cluster in the states that matter, as its nodes would tell it.
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use raftdeck_shared::{ids::NodeId, wire};
 
 use crate::console::{
-    model::{Model, Node},
+    model::Model,
     msg::{Body, Cmd, Msg, NodeMsg, Slot, Time},
     status::Status,
     theme::{Skin, Theme, UNICODE},
     update::update,
+    world::Fact,
 };
 
 /// 12:04:31 UTC of some day.
@@ -25,10 +28,11 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(nodes: u64) -> Desk {
-        let nodes =
-            (1..=nodes).map(|id| Node::new(Some(NodeId(id)), format!("n{id}"), format!("127.0.0.1:{}", 7100 + id)));
-        let skin = Skin { theme: Theme::Colour, glyphs: UNICODE };
-        let mut model = Model::new("demo-5".into(), nodes.collect(), skin);
+        let mut model = Model::new("demo-5".into(), Skin::new(Theme::Dark, UNICODE));
+        for id in 1..=nodes {
+            let api = format!("127.0.0.1:{}", 7100 + id);
+            model.tell(Fact::Member { id: Some(NodeId(id)), name: format!("n{id}"), api });
+        }
         model.handlers = ["count", "echo", "fail", "sleep"].map(String::from).into();
         Desk { model, run_ms: 0 }
     }
@@ -56,11 +60,11 @@ impl Desk {
     }
 
     pub(super) fn snapshot(&mut self, raw: wire::NodeStatus) {
-        self.node(raw.node, NodeMsg::Snapshot(Box::new(Status::from_wire(raw))));
+        self.node(raw.node, NodeMsg::Snapshot(Arc::new(Status::from_wire(raw))));
     }
 
     pub(super) fn status(&mut self, raw: wire::NodeStatus) {
-        self.node(raw.node, NodeMsg::Status(Box::new(Status::from_wire(raw))));
+        self.node(raw.node, NodeMsg::Status(Arc::new(Status::from_wire(raw))));
     }
 
     pub(super) fn lose(&mut self, id: u64) {
@@ -69,7 +73,7 @@ impl Desk {
     }
 
     pub(super) fn observe(&mut self, o: wire::Observation) {
-        self.node(o.node, NodeMsg::Observed(Box::new(o)));
+        self.node(o.node, NodeMsg::Observed(Arc::new(o)));
     }
 
     pub(super) fn press(&mut self, code: KeyCode) -> Vec<Cmd> {

@@ -1,5 +1,7 @@
 //! Random sessions on random screens: whatever comes, the console draws and does not fall.
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use raftdeck_shared::wire;
@@ -76,9 +78,9 @@ fn keys() -> impl Strategy<Value = Body> {
 fn bodies() -> impl Strategy<Value = Body> {
     let news = prop_oneof![
         1 => Just(NodeMsg::Connecting),
-        3 => statuses().prop_map(|s| NodeMsg::Snapshot(Box::new(Status::from_wire(s)))),
-        3 => statuses().prop_map(|s| NodeMsg::Status(Box::new(Status::from_wire(s)))),
-        3 => observations().prop_map(|o| NodeMsg::Observed(Box::new(o))),
+        3 => statuses().prop_map(|s| NodeMsg::Snapshot(Arc::new(Status::from_wire(s)))),
+        3 => statuses().prop_map(|s| NodeMsg::Status(Arc::new(Status::from_wire(s)))),
+        3 => observations().prop_map(|o| NodeMsg::Observed(Arc::new(o))),
         1 => numbers().prop_map(NodeMsg::Dropped),
         1 => (numbers(), texts()).prop_map(|(at_run_ms, why)| NodeMsg::Retrying { at_run_ms, why }),
     ];

@@ -7,12 +7,13 @@ mod confirm;
 mod events;
 mod footer;
 mod header;
-mod help;
 mod links;
 mod logs;
 mod nodes;
+mod palette;
 mod small;
 mod submit;
+mod timeline;
 mod votes;
 
 use ratatui::{
@@ -25,6 +26,7 @@ use ratatui::{
 
 use super::{
     model::{Dialog, Model, Pane},
+    msg::Slot,
     picture::Picture,
     theme::{Skin, Tone},
 };
@@ -36,14 +38,20 @@ const HEIGHT_MIN: u16 = 16;
 /// From this width on, links and events stand side by side.
 const WIDTH_WIDE: u16 = 110;
 
+/// From this height on, the timeline is always there.
+const HEIGHT_TAPE: u16 = 36;
+
 /// Draws everything.
 pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
-    let area = frame.area();
-    let buf = frame.buffer_mut();
+    render(model, frame.area(), frame.buffer_mut());
+}
+
+/// Draws everything into a buffer.
+pub(crate) fn render(model: &Model, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let picture = Picture::of(model);
+    let picture = Picture::of(model.shown());
     if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
         small::draw(model, &picture, area, buf);
         return;
@@ -54,21 +62,26 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
     footer::toast(model, toast, buf);
     footer::keys(model, bottom, buf);
     match &model.dialog {
-        Some(Dialog::Help(from)) => help::draw(model, *from, body, buf),
+        Some(Dialog::Palette(palette)) => palette::draw(model, palette, body, buf),
         Some(Dialog::Confirm(confirm)) => confirm::draw(model, confirm, body, buf),
         Some(Dialog::Submit(form)) => submit::draw(model, form, body, buf),
-        None => {}
+        Some(Dialog::Filter(_)) | None => {}
     }
 }
 
+/// Three layouts: narrow (one pane under the logs), wide (two side by side), and large (with more of everything, and the
+/// timeline). While the past is shown, there is always the timeline to find one's way.
 fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
     if model.zoom {
         pane(model.focus, model, picture, body, buf);
         return;
     }
-    let count = u16::try_from(model.nodes.len()).unwrap_or(u16::MAX / 2);
+    let tape = if body.height >= HEIGHT_TAPE { 5 } else { 2 * u16::from(model.past.is_some()) };
+    let whole = body;
+    let body = Rect { height: body.height - tape, ..body };
+    let count = u16::try_from(model.shown().nodes.len()).unwrap_or(u16::MAX / 2);
     let nodes = (count + 3).min(body.height * 2 / 5).max(5);
-    let rest = body.height - nodes;
+    let rest = body.height.saturating_sub(nodes);
     let ruler = u16::from(body.height >= 26);
     let logs = (count + 2 + ruler).min(rest / 2 + 1);
     // Too low for both: the focused one of the two.
@@ -77,9 +90,10 @@ fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
         (false, Pane::Logs) => rest,
         (false, Pane::Nodes | Pane::Links | Pane::Events) => 0,
     };
-    let [top, middle, lower] = rows(body, [nodes, logs, rest - logs]);
+    let [top, middle, lower, last] = rows(whole, [nodes, logs, rest - logs, tape]);
     pane(Pane::Nodes, model, picture, top, buf);
     pane(Pane::Logs, model, picture, middle, buf);
+    timeline::draw(model, last, buf);
     if body.width >= WIDTH_WIDE {
         let wide = links::width(model).min(body.width / 2);
         let left = Rect { width: wide, ..lower };
@@ -154,6 +168,14 @@ fn popup(model: &Model, title: &str, width: u16, height: u16, area: Rect, buf: &
 
 fn span<'a>(skin: &Skin, tone: Tone, text: impl Into<std::borrow::Cow<'a, str>>) -> Span<'a> {
     Span::styled(text, skin.style(tone))
+}
+
+/// The nodes that have room in so many rows, in the chosen order, the one under the cursor among them.
+fn listed(model: &Model, picture: &Picture, rows: usize) -> Vec<Slot> {
+    let order = model.order.of(model.shown(), picture);
+    let at = order.iter().position(|slot| slot.0 == model.cursor).unwrap_or_default();
+    let start = window(order.len(), rows, at);
+    order.into_iter().skip(start).take(rows).collect()
 }
 
 /// The first of `rows` rows to show so that the one under the cursor is among them.
