@@ -24,7 +24,7 @@ pub mod up;
 pub mod values;
 pub mod watch;
 
-use std::{pin::Pin, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, pin::Pin, process::ExitCode, sync::Arc};
 
 use clap::{Parser as _, error::ErrorKind};
 use raftdeck_shared::{cluster::BUILT_IN_HANDLERS, ids::NodeId};
@@ -136,5 +136,9 @@ impl Launcher for Folder {
             let restarted = tokio::task::spawn_blocking(move || Folder::restart(&folder, &folder.file().name_of(node)));
             restarted.await.map_err(|e| format!("the restart broke off: {e}"))?
         })
+    }
+
+    fn log(&self, node: NodeId) -> Option<PathBuf> {
+        self.file().nodes.iter().find(|entry| entry.id == node).map(|entry| Folder::log(self, entry))
     }
 }

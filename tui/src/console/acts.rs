@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use raftdeck_shared::ids::NodeId;
 
 use super::{
-    model::{Act, Button, Confirm, Dialog, Model},
+    browse,
+    model::{Act, Button, Confirm, Dialog, Model, View},
     msg::{Cmd, Slot},
     picture::Picture,
     quorum::{Nodes, Reach},
@@ -18,6 +19,7 @@ use super::{
     theme::Tone,
     world::Fact,
 };
+use crate::cli::values::count;
 
 /// How long a cut may be asked to last; the node itself ends it.
 pub(crate) const CUT_TTLS_MS: [u64; 6] = [15_000, 30_000, 60_000, 120_000, 300_000, 600_000];
@@ -79,6 +81,22 @@ impl Act {
                 }
                 .lasting(&lasts)
             }
+            Act::Cancel(ids) => {
+                let page = model.live.jobs.as_deref();
+                let running =
+                    page.map_or(0, |p| p.jobs.iter().filter(|j| ids.contains(&j.id) && j.state == "running").count());
+                let jobs = count(ids.len(), "job");
+                let first = ids.first().copied().unwrap_or_default();
+                Effect {
+                    question: format!("Cancel {jobs}?"),
+                    now: format!("{jobs} marked, {running} running"),
+                    after: "they end as cancelled and are not run again; this cannot be undone".into(),
+                    note: "A running one ends when its worker hears of it; one that has ended stays as it is.".into(),
+                    same_as: format!("raftdeck cancel {first}"),
+                    quorum_lost: false,
+                    ..effect(model, &picture.reach, &picture.reach)
+                }
+            }
         }
     }
 
@@ -109,6 +127,11 @@ impl Act {
                 let act = model.begin(format!("cut {said_a} from {said_b}"));
                 model.marked.clear(); // They were marked for this.
                 vec![Cmd::Cut { act, ends, ttl_ms: CUT_TTLS_MS[*ttl] }]
+            }
+            Act::Cancel(ids) => {
+                let act = model.begin(format!("cancel {}", count(ids.len(), "job")));
+                model.browse.jobs_marked.clear();
+                vec![Cmd::CancelJobs { act, ids: ids.clone() }]
             }
         }
     }
@@ -150,6 +173,20 @@ pub(crate) fn ask_cut(model: &mut Model) {
         model.say(Tone::Warn, "the nodes refuse faults: they were started without --enable-faults");
     } else {
         ask(model, Act::Cut { side, ttl: CUT_TTL_FIRST });
+    }
+}
+
+/// Opens the dialog for cancelling the marked jobs, or the one under the cursor.
+pub(crate) fn ask_cancel(model: &mut Model) {
+    let under = browse::jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+    let ids: Vec<u64> = match model.browse.jobs_marked.is_empty() {
+        true => under.into_iter().collect(),
+        false => model.browse.jobs_marked.iter().copied().collect(),
+    };
+    if ids.is_empty() {
+        model.say(Tone::Warn, "there is no job to cancel");
+    } else {
+        ask(model, Act::Cancel(ids));
     }
 }
 

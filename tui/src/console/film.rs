@@ -180,6 +180,8 @@ fn weight(fact: &Fact) -> usize {
         Fact::Member { name, api, .. } => name.len() + api.len(),
         Fact::Moved { api, .. } => api.len(),
         Fact::Own(_, text) => text.len(),
+        Fact::Jobs(page) => 400 * page.jobs.len(),
+        Fact::Job(job) => 1_000 + 120 * job.history.len(),
     }
 }
 
@@ -189,7 +191,7 @@ fn mark(fact: &Fact) -> Mark {
         Fact::Own(_, _) => Mark::Event,
         Fact::Node(_, NodeMsg::Observed(o)) => mark_of(o),
         Fact::Node(_, NodeMsg::Dropped(_)) => Mark::Event,
-        Fact::Member { .. } | Fact::Moved { .. } | Fact::Node(_, _) => Mark::Nothing,
+        Fact::Member { .. } | Fact::Moved { .. } | Fact::Jobs(_) | Fact::Job(_) | Fact::Node(_, _) => Mark::Nothing,
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,13 +13,14 @@ use std::{
 use futures_util::future::join_all;
 use raftdeck_shared::{
     client::{Client, channel, words},
-    ids::NodeId,
+    ids::{JobId, NodeId},
     wire::{self, admin_client::AdminClient, fault_spec},
 };
 use tokio::{task::AbortHandle, time::timeout};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
+    jobs::{Job, PAGE_MAX, Page},
     msg::{ActId, Body, Cmd, Msg, Slot},
     net::{self, Ears},
     text::clean,
@@ -29,6 +33,9 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 /// A submit may wait for an election.
 const SUBMIT_MAX: Duration = Duration::from_secs(10);
 
+/// So much of the end of a log is read.
+const LOG_BYTES_MAX: u64 = 256 << 10;
+
 /// Who asked, as every other console shows it.
 const LABEL: &str = "console";
 
@@ -36,6 +43,9 @@ const LABEL: &str = "console";
 pub trait Launcher: Send + Sync {
     /// Starts the node's process anew; one line that says what was done, or why not.
     fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+    /// Where the node writes its log, if that is on this machine.
+    fn log(&self, node: NodeId) -> Option<PathBuf>;
 }
 
 #[derive(Clone)]
@@ -92,6 +102,30 @@ impl Hands {
                     None => Err("this console does not own the processes".into()),
                 }
             }),
+            Cmd::CancelJobs { act, ids } => self.spawn(act, async move { hands.cancel(ids).await }),
+            Cmd::List => self.answer(async move {
+                let request = wire::ListRequest { limit: PAGE_MAX, ..Default::default() };
+                let listed = hands.jobs.list(request, CALL_MAX).await;
+                Body::Jobs(
+                    listed.map(|reply| Arc::new(Page::from_wire(&reply))).map_err(|e| clean(&format!("jobs: {e}"))),
+                )
+            }),
+            Cmd::Get(id) => self.answer(async move {
+                let reply = hands.jobs.get(JobId(id), 0, CALL_MAX).await.map_err(|e| e.to_string());
+                let job = reply.and_then(|r| r.job.ok_or_else(|| "no such job".into()));
+                Body::Job(job.map(|job| Arc::new(Job::from_wire(&job))).map_err(|e| clean(&format!("job {id}: {e}"))))
+            }),
+            Cmd::ReadLog { slot, id } => self.answer(async move {
+                let path = hands.launcher.as_ref().and_then(|launcher| launcher.log(id));
+                let read = match path {
+                    None => Err("this console does not see the files of the node".to_owned()),
+                    Some(path) => tokio::task::spawn_blocking(move || last_lines(&path))
+                        .await
+                        .map_err(|e| e.to_string())
+                        .and_then(|read| read.map_err(|e| e.to_string())),
+                };
+                Body::Log(slot, read)
+            }),
             Cmd::Submit { act, job } => self.spawn(act, async move {
                 let done = hands.jobs.submit(job, SUBMIT_MAX).await.map_err(|e| e.to_string())?;
                 let state = format!("{:?}", done.state()).to_lowercase();
@@ -107,6 +141,23 @@ impl Hands {
             // A closed queue is a console that has ended: nobody is left to tell.
             let _ = queue.send(Msg { at: clock.now(), body: Body::Done(act, outcome) }).await;
         });
+    }
+
+    /// Tells what a question brought.
+    fn answer(&self, work: impl Future<Output = Body> + Send + 'static) {
+        let (queue, clock) = (self.ears.queue.clone(), self.ears.clock);
+        tokio::spawn(async move {
+            let body = work.await;
+            // A closed queue is a console that has ended: nobody is left to tell.
+            let _ = queue.send(Msg { at: clock.now(), body }).await;
+        });
+    }
+
+    async fn cancel(&self, ids: Vec<u64>) -> Result<String, String> {
+        let calls = ids.into_iter().map(|id| async move {
+            self.jobs.cancel(JobId(id), SUBMIT_MAX).await.map(|_| ()).map_err(|e| format!("job {id}: {e}"))
+        });
+        succeeded(join_all(calls).await).map(|done| format!("done for {}", count(done.len(), "job")))
     }
 
     async fn kill(&self, slot: Slot) -> Result<String, String> {
@@ -155,6 +206,20 @@ impl Hands {
     fn named(&self, slot: Slot, status: &Status) -> String {
         format!("{}: {}", self.lines.lock().expect("no holder panics")[slot.0].address, line(status))
     }
+}
+
+/// The last lines of a file, safe to draw. One that is not there yet has none.
+fn last_lines(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let from = file.metadata()?.len().saturating_sub(LOG_BYTES_MAX);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
+    // The first line of a piece is the end of one.
+    Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(from > 0)).map(clean).collect())
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

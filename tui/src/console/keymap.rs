@@ -202,7 +202,7 @@ mod tests {
     fn all_that_changes_the_cluster_is_dangerous() {
         use Action as A;
         for row in TABLE {
-            let changes = matches!(row.action, A::Kill | A::Cut | A::Heal | A::Restart | A::Submit);
+            let changes = matches!(row.action, A::Kill | A::Cut | A::Heal | A::Restart | A::Submit | A::CancelJobs);
             assert_eq!(row.danger, changes, "{}", row.name);
         }
     }

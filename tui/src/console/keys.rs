@@ -13,6 +13,7 @@ pub(crate) enum Action {
     Heal,
     Restart,
     Submit,
+    CancelJobs,
     Mark,
     Back,
     Up,
@@ -26,10 +27,16 @@ pub(crate) enum Action {
     Every,
     NextPane,
     PreviousPane,
+    Go(View),
+    Open,
     Zoom,
     Filter,
+    NextFound,
+    PreviousFound,
+    NextNode,
     Sort,
     Reverse,
+    Hide(Hidden),
     Pause,
     Live,
     Step(Way),
@@ -54,6 +61,14 @@ pub(crate) enum Action {
 pub(crate) enum Way {
     Back,
     On,
+}
+
+/// What the lanes can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hidden {
+    Appends,
+    Votes,
+    Jobs,
 }
 
 /// Where a row works.
@@ -122,6 +137,9 @@ impl When {
 }
 
 const CLUSTER: When = When::In(View::Cluster);
+const MESSAGES: When = When::In(View::Messages);
+const JOBS: When = When::In(View::Jobs);
+const LOG: When = When::In(View::Log);
 
 /// All rows, in the order of footer and help. The first that fits is taken.
 pub(crate) const TABLE: &[Binding] = &[
@@ -136,7 +154,13 @@ pub(crate) const TABLE: &[Binding] = &[
         .danger()
         .when(CLUSTER),
     row("submit", &["s"], Action::Submit, "submit a job").footer("submit").danger(),
-    row("mark", &["space"], Action::Mark, "mark the node: one side of a cut").footer("mark"),
+    row("cancel", &["c"], Action::CancelJobs, "cancel the marked jobs, or the one under the cursor")
+        .footer("cancel")
+        .danger()
+        .when(JOBS),
+    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
+    row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
+        .footer("open"),
     row("back", &["esc"], Action::Back, "close, unmark, drop the filter, back to the newest"),
     row("up", &["up", "k"], Action::Up, "up; in Events: scroll back"),
     row("down", &["down", "j"], Action::Down, "down; in Events: scroll on"),
@@ -149,12 +173,33 @@ pub(crate) const TABLE: &[Binding] = &[
     row("every", &["e"], Action::Every, "Events: the story, or every observation")
         .footer("every")
         .when(When::Pane(Pane::Events)),
-    row("filter", &["/"], Action::Filter, "filter: words, !words, node:n2 kind:vote term>6").footer("filter"),
+    row("appends", &["a"], Action::Hide(Hidden::Appends), "hide appends and commits, or show them")
+        .footer("appends")
+        .when(MESSAGES),
+    row("votes", &["v"], Action::Hide(Hidden::Votes), "hide votes, or show them").footer("votes").when(MESSAGES),
+    row("work", &["w"], Action::Hide(Hidden::Jobs), "hide what jobs do, or show it").footer("work").when(MESSAGES),
+    row(
+        "filter",
+        &["/"],
+        Action::Filter,
+        "filter: words, !words, node:n2 kind:vote term>6 state:running; search in a log",
+    )
+    .footer("filter"),
+    row("next", &["n"], Action::NextFound, "next line found").footer("next").when(LOG),
+    row("previous", &["N"], Action::PreviousFound, "line found before").when(LOG),
+    row("next-node", &["tab"], Action::NextNode, "the log of the next node").footer("node").when(LOG),
     row("sort", &["o"], Action::Sort, "order by the next column"),
     row("reverse", &["O"], Action::Reverse, "the other way round"),
     row("pane", &["tab"], Action::NextPane, "next pane").footer("pane").when(CLUSTER),
     row("previous-pane", &["shift-tab"], Action::PreviousPane, "previous pane").when(CLUSTER),
     row("zoom", &["z"], Action::Zoom, "the focused pane alone, and back").footer("zoom").when(CLUSTER),
+    row("cluster", &["1"], Action::Go(View::Cluster), "nodes, logs side by side, links, events, timeline"),
+    row("messages", &["2"], Action::Go(View::Messages), "what one node heard from another, in the order of cause"),
+    row("election", &["3"], Action::Go(View::Election), "votes as they were cast, and why they were refused"),
+    row("jobs", &["4"], Action::Go(View::Jobs), "the jobs"),
+    row("queues", &["5"], Action::Go(View::Queues), "the queues, and how much waits in each"),
+    row("log", &["6"], Action::Go(View::Log), "what the node under the cursor writes to its log"),
+    row("faults", &["7"], Action::Go(View::Faults), "faults in force, and the measured effect of each"),
     row("pause", &["p"], Action::Pause, "pause and play: the screen as it was then, while the cluster goes on")
         .footer("pause"),
     row("live", &["L"], Action::Live, "back to now"),
@@ -173,7 +218,8 @@ pub(crate) const TABLE: &[Binding] = &[
     row("theme", &["t"], Action::Theme, "dark, light, colour-blind safe, mono"),
     row("repaint", &["ctrl-l"], Action::Repaint, "paint the screen anew"),
     row("suspend", &["ctrl-z"], Action::Suspend, "back to the shell; fg returns"),
-    row("palette", &[":"], Action::Palette, "all of this by name: `:kill n3`, `:at 12:04:21`").footer("command"),
+    row("palette", &[":"], Action::Palette, "all of this by name: `:kill n3`, `:job 17`, `:at 12:04:21`")
+        .footer("command"),
     row("help", &["?"], Action::Help, "these keys").footer("help"),
     row("quit", &["q", "ctrl-c"], Action::Quit, "quit").footer("quit"),
 ];

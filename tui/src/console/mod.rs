@@ -15,12 +15,14 @@
 //!
 //! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who
 //! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
-//! and `tape` what follows from it; `events` and `story` what happened, in words; `votes` who votes for whom; `checks`
+//! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
+//! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
 //! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
 //! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
 
 mod acts;
+mod browse;
 mod checks;
 mod config;
 mod deck;
@@ -32,6 +34,7 @@ mod film;
 mod filter;
 mod fuzzy;
 mod hands;
+mod jobs;
 mod keymap;
 mod keys;
 mod members;
@@ -39,6 +42,7 @@ mod model;
 mod msg;
 mod net;
 mod order;
+mod outage;
 mod pace;
 mod palette;
 mod past;
@@ -55,6 +59,7 @@ mod term;
 mod tests;
 mod text;
 mod theme;
+mod trace;
 mod update;
 mod view;
 mod votes;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raftdeck_shared::ids::Index;
 
 use super::{
+    browse::{self, Browse},
     events::Reading,
     field::Field,
     film::{Film, Record},
@@ -33,12 +34,31 @@ const TOAST_BAD_MS: u64 = 12_000;
 pub(crate) enum View {
     #[default]
     Cluster,
+    Messages,
+    Election,
+    Jobs,
+    Queues,
+    Log,
+    Faults,
+    /// One job; opened out of the list.
+    Job,
 }
 
 impl View {
+    /// Those with a key, in the order of the keys.
+    pub(crate) const ALL: [View; 7] =
+        [View::Cluster, View::Messages, View::Election, View::Jobs, View::Queues, View::Log, View::Faults];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             View::Cluster => "cluster",
+            View::Messages => "messages",
+            View::Election => "election",
+            View::Jobs => "jobs",
+            View::Queues => "queues",
+            View::Log => "log",
+            View::Faults => "faults",
+            View::Job => "job",
         }
     }
 }
@@ -83,6 +103,8 @@ pub(crate) enum Act {
         side: BTreeSet<Slot>,
         ttl: usize,
     },
+    /// Jobs, by their ids.
+    Cancel(Vec<u64>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +156,7 @@ pub(crate) struct Model {
     pub(crate) cursor: usize,
     pub(crate) marked: BTreeSet<Slot>,
     pub(crate) order: Order,
+    pub(crate) browse: Browse,
     /// Newest index shown; none: follows the log.
     pub(crate) log_held: Option<Index>,
     /// Every observation instead of the story.
@@ -176,6 +199,7 @@ impl Model {
             cursor: 0,
             marked: BTreeSet::new(),
             order: Order::default(),
+            browse: Browse::default(),
             log_held: None,
             every: false,
             reading: Reading::default(),
@@ -214,7 +238,7 @@ impl Model {
 
     /// Something on the screen changes without news: a countdown, an age, a toast that will go, time that is played.
     pub(crate) fn ages(&self) -> bool {
-        self.toast.is_some() || self.playing() || (self.past.is_none() && self.live.ages())
+        self.toast.is_some() || self.playing() || browse::asks(self) || (self.past.is_none() && self.live.ages())
     }
 
     pub(crate) fn playing(&self) -> bool {

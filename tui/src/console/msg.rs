@@ -7,7 +7,10 @@ use std::sync::Arc;
 use crossterm::event::KeyEvent;
 use raftdeck_shared::{ids::NodeId, wire};
 
-use super::status::Status;
+use super::{
+    jobs::{Job, Page},
+    status::Status,
+};
 
 /// When something happened: since the console started (for ageing) and as unix time (for showing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,11 @@ pub(crate) enum Body {
     Node(Slot, NodeMsg),
     /// An act has ended, with one line to show.
     Done(ActId, Result<String, String>),
+    /// A page of jobs, or why there is none.
+    Jobs(Result<Arc<Page>, String>),
+    Job(Result<Arc<Job>, String>),
+    /// The last lines of a node's log.
+    Log(Slot, Result<Vec<String>, String>),
     /// What the console itself did has ended, with one line to show.
     Told(Result<String, String>),
     /// Something on the screen ages.
@@ -107,5 +115,18 @@ pub(crate) enum Cmd {
     Submit {
         act: ActId,
         job: wire::NewJob,
+    },
+    CancelJobs {
+        act: ActId,
+        ids: Vec<u64>,
+    },
+    /// The newest jobs; answers with [`Body::Jobs`].
+    List,
+    /// One job; answers with [`Body::Job`].
+    Get(u64),
+    /// Answers with [`Body::Log`].
+    ReadLog {
+        slot: Slot,
+        id: NodeId,
     },
 }

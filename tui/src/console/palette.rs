@@ -6,11 +6,12 @@
 use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{
+    browse,
     field::Field,
     fuzzy,
     keymap::Row,
     keys::Action,
-    model::{Dialog, Model},
+    model::{Dialog, Model, View},
     msg::{Cmd, Slot},
     order::Order,
     past,
@@ -28,11 +29,13 @@ pub(crate) struct Palette {
 }
 
 /// Commands with a word behind them, as the command line has them, and what the word is.
-pub(crate) const WITH_WORD: [(&str, &str); 8] = [
+pub(crate) const WITH_WORD: [(&str, &str); 10] = [
     ("kill", "NODE"),
     ("cut", "NODE,.."),
     ("restart", "NODE"),
     ("node", "NODE: the cursor to it"),
+    ("log", "NODE: its log"),
+    ("job", "ID: that job"),
     ("at", "HH:MM:SS[.mmm]: to that time, UTC"),
     ("sort", "listed, name, role, term, last, lag, fault"),
     ("theme", "dark, light, colour-blind, mono"),
@@ -122,6 +125,14 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
             model.cursor = node(model, word)?.0;
             Ok(Vec::new())
         }
+        "log" => {
+            model.cursor = node(model, word)?.0;
+            Ok(browse::go(model, View::Log))
+        }
+        "job" => match word.parse() {
+            Ok(id) => Ok(browse::job(model, id)),
+            Err(_) => Err(format!("{word:?} is no id of a job")),
+        },
         "cut" => {
             let names = word.split([',', ' ']).filter(|n| !n.is_empty());
             model.marked = names.map(|name| node(model, name)).collect::<Result<_, _>>()?;
@@ -133,6 +144,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
             past::to(model, at.ok_or_else(|| format!("{word} is not in what is kept here: {}", update::kept(model)))?);
             Ok(Vec::new())
         }
+        "sort" if model.view != View::Cluster => Err("the order of this list is changed by o and O".into()),
         "sort" => Order::named(word).map(|order| {
             model.order = order;
             Vec::new()

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     film::{Film, Record},
+    jobs::{Job, PAGE_MAX, Page},
     msg::{NodeMsg, Slot, Time},
     status::Status,
     text::clean,
@@ -69,6 +70,8 @@ enum What {
     Dropped(u64),
     Retrying { at: u64, why: String },
     You(String),
+    Jobs(Box<Page>),
+    Job(Box<Job>),
     Noticed { tone: u8, text: String },
 }
 
@@ -162,6 +165,8 @@ impl Line {
         let (node, what) = match fact {
             Fact::Member { id, name, api } => (None, What::Member { id: *id, name: name.clone(), api: api.clone() }),
             Fact::Moved { slot, api } => (Some(slot.0), What::Moved(api.clone())),
+            Fact::Jobs(page) => (None, What::Jobs(Box::new(Page::clone(page)))),
+            Fact::Job(job) => (None, What::Job(Box::new(Job::clone(job)))),
             Fact::Own(Tone::You, text) => (None, What::You(text.clone())),
             Fact::Own(tone, text) => {
                 let tone = TONES.iter().position(|t| t == tone).unwrap_or_default() as u8;
@@ -197,6 +202,12 @@ impl Line {
             What::Noticed { tone, text } => {
                 Fact::Own(TONES.get(usize::from(tone)).copied().unwrap_or(Tone::Plain), clean(&text))
             }
+            What::Jobs(mut page) => {
+                page.jobs.truncate(PAGE_MAX as usize);
+                page.jobs = page.jobs.into_iter().map(Job::cleaned).collect();
+                Fact::Jobs(Arc::from(page))
+            }
+            What::Job(job) => Fact::Job(Arc::new(job.cleaned())),
             What::Connecting(()) => of_node(NodeMsg::Connecting)?,
             What::Snapshot(status) => of_node(NodeMsg::Snapshot(Arc::new(status.cleaned())))?,
             What::Status(status) => of_node(NodeMsg::Status(Arc::new(status.cleaned())))?,

@@ -6,15 +6,15 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 use raftdeck_shared::ids::Index;
 
 use super::{
-    acts, dialog,
+    acts, browse, dialog,
     events::Reading,
     field::Field,
     film::Mark,
     filter::Filter,
     keymap,
-    keys::Action,
+    keys::{Action, Way},
     members,
-    model::{Dialog, Form, Model, Pane},
+    model::{Dialog, Form, Model, Pane, View},
     msg::{Body, Cmd, Msg, NodeMsg, Slot},
     palette::{self, Palette},
     past,
@@ -53,7 +53,28 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             dialog::paste(model, &text);
             Vec::new()
         }
-        Body::Wheel(_) | Body::Resize | Body::Tick => Vec::new(),
+        Body::Tick => browse::ask(model),
+        Body::Wheel(_) | Body::Resize => Vec::new(),
+        Body::Jobs(Ok(page)) => {
+            if model.live.jobs.as_ref() != Some(&page) {
+                model.tell(Fact::Jobs(page));
+            }
+            Vec::new()
+        }
+        Body::Job(Ok(job)) => {
+            if model.live.job.as_ref() != Some(&job) {
+                model.tell(Fact::Job(job));
+            }
+            Vec::new()
+        }
+        Body::Jobs(Err(why)) | Body::Job(Err(why)) => {
+            model.say(Tone::Bad, why);
+            Vec::new()
+        }
+        Body::Log(slot, read) => {
+            browse::read(model, slot, read);
+            Vec::new()
+        }
         Body::Node(slot, news) => node(model, slot, news),
         Body::Told(outcome) => {
             match outcome {
@@ -134,6 +155,18 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             let text = model.filters.get(&model.view).map_or("", |f| &f.text);
             model.dialog = Some(Dialog::Filter(Field::new(text)));
         }
+        Action::CancelJobs => acts::ask_cancel(model),
+        Action::Go(view) => return browse::go(model, view),
+        Action::Open => return browse::open(model),
+        Action::NextNode => return browse::next_node(model),
+        Action::NextFound => browse::found(model, Way::On),
+        Action::PreviousFound => browse::found(model, Way::Back),
+        Action::Hide(group) => {
+            if !model.browse.hidden.remove(&group) {
+                model.browse.hidden.insert(group);
+            }
+        }
+        Action::Mark if model.view == View::Jobs => browse::mark(model),
         Action::Mark => mark(model),
         Action::Back => back(model),
         Action::Up => vertical(model, -1),
@@ -151,6 +184,8 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::NextPane => turn(model, 1),
         Action::PreviousPane => turn(model, Pane::ALL.len() - 1),
         Action::Zoom => model.zoom = !model.zoom,
+        Action::Sort if model.view == View::Jobs => model.browse.jobs_by = model.browse.jobs_by.next(),
+        Action::Reverse if model.view == View::Jobs => model.browse.jobs_reversed = !model.browse.jobs_reversed,
         Action::Sort => {
             model.order = model.order.next();
             let by = model.order.by.name();
@@ -162,8 +197,8 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Step(way) => past::step(model, way),
         Action::Event(way) => past::jump(model, way, Mark::Event),
         Action::Jump(way) => past::jump(model, way, Mark::Turn),
-        Action::Slower => past::speed(model, super::keys::Way::Back),
-        Action::Faster => past::speed(model, super::keys::Way::On),
+        Action::Slower => past::speed(model, Way::Back),
+        Action::Faster => past::speed(model, Way::On),
         Action::Theme => {
             let at = Theme::ALL.iter().position(|theme| *theme == model.skin.theme).unwrap_or_default();
             model.skin.theme = Theme::ALL[(at + 1) % Theme::ALL.len()];
@@ -224,6 +259,7 @@ fn back(model: &mut Model) {
     model.reading = Reading::Follow;
     model.log_held = None;
     model.filters.remove(&model.view);
+    browse::back(model);
 }
 
 fn turn(model: &mut Model, by: usize) {
@@ -232,6 +268,10 @@ fn turn(model: &mut Model, by: usize) {
 }
 
 fn vertical(model: &mut Model, by: isize) {
+    if model.view != View::Cluster {
+        browse::vertical(model, by);
+        return;
+    }
     match model.focus {
         Pane::Events => scroll(model, by),
         Pane::Nodes | Pane::Logs | Pane::Links => {
@@ -250,22 +290,25 @@ fn scroll(model: &mut Model, by: isize) {
 
 fn page(model: &mut Model, by: isize) {
     match model.focus {
-        Pane::Logs => horizontal(model, 2 * by as i64),
-        Pane::Nodes | Pane::Links | Pane::Events => vertical(model, by),
+        Pane::Logs if model.view == View::Cluster => horizontal(model, 2 * by as i64),
+        Pane::Nodes | Pane::Logs | Pane::Links | Pane::Events => vertical(model, by),
     }
 }
 
 /// Left and right: through the log; elsewhere through time, once it is paused.
 fn sideways(model: &mut Model, by: i64) {
-    use super::keys::Way;
-    if model.past.is_some() && model.focus != Pane::Logs {
+    if model.past.is_some() && (model.view, model.focus) != (View::Cluster, Pane::Logs) {
         past::step(model, if by < 0 { Way::Back } else { Way::On });
-    } else {
+    } else if model.view == View::Cluster {
         horizontal(model, by);
     }
 }
 
 fn edge(model: &mut Model, newest: bool) {
+    if model.view != View::Cluster {
+        browse::edge(model, newest);
+        return;
+    }
     match (model.focus, newest) {
         (Pane::Events, true) => model.reading = Reading::Follow,
         (Pane::Events, false) => scroll(model, isize::MIN),

@@ -17,7 +17,9 @@ use raftdeck_shared::{
 use super::{
     checks::Checks,
     events::{Events, Stamp},
+    jobs::{Job, Page},
     msg::{NodeMsg, Slot, Time},
+    outage::Outages,
     pace::Pace,
     picture::Picture,
     reign::{Change, Reign},
@@ -26,6 +28,7 @@ use super::{
     tape::Tape,
     text::span_ms,
     theme::Tone,
+    trace::Trace,
     votes::Votes,
 };
 
@@ -47,6 +50,10 @@ pub(crate) enum Fact {
         api: String,
     },
     Node(Slot, NodeMsg),
+    /// The newest jobs, as the leader listed them.
+    Jobs(Arc<Page>),
+    /// One of them, whole.
+    Job(Arc<Job>),
     /// Done by the operator, or noticed by this console.
     Own(Tone, String),
 }
@@ -115,6 +122,10 @@ pub(crate) struct World {
     pub(crate) reign: Reign,
     pub(crate) pace: Pace,
     pub(crate) tape: Tape,
+    pub(crate) trace: Trace,
+    pub(crate) outages: Outages,
+    pub(crate) jobs: Option<Arc<Page>>,
+    pub(crate) job: Option<Arc<Job>>,
 }
 
 impl World {
@@ -213,7 +224,14 @@ impl World {
                     self.leadership();
                 }
             }
+            Fact::Jobs(page) => self.jobs = Some(Arc::clone(page)),
+            Fact::Job(job) => self.job = Some(Arc::clone(job)),
             Fact::Own(tone, text) => {
+                if *tone == Tone::You && !text.starts_with("YOU heal") && !text.starts_with("YOU restart") {
+                    self.outages.began(self.now.unix_ms, text.clone());
+                } else if *tone == Tone::Bad && text.starts_with("submit") {
+                    self.outages.refused();
+                }
                 if let (Tone::You, Some(mark)) = (tone, Tape::of_act(text)) {
                     self.tape.mark(self.now.run_ms, mark);
                 }
@@ -232,6 +250,7 @@ impl World {
             NodeMsg::Retrying { at_run_ms, why } => {
                 if self.nodes[slot.0].live() {
                     self.tape.mark(self.now.run_ms, '!');
+                    self.outages.began(self.now.unix_ms, format!("{} lost", self.nodes[slot.0].name));
                     self.own(Tone::Bad, format!("console: lost {}: {why}", self.nodes[slot.0].name));
                 }
                 self.nodes[slot.0].conn = Conn::Retrying { at_run_ms: *at_run_ms, why: why.clone() };
@@ -283,7 +302,7 @@ impl World {
         }
     }
 
-    fn observed(&mut self, slot: Slot, o: &wire::Observation) {
+    fn observed(&mut self, slot: Slot, o: &Arc<wire::Observation>) {
         let node = &mut self.nodes[slot.0];
         // A resumed stream may repeat; the sequence is without gaps, so what is not newer has been taken.
         if o.seq <= node.seen_seq {
@@ -301,6 +320,14 @@ impl World {
         let stamp = Stamp::of(o);
         self.votes.observed(o, stamp);
         self.tape.observed(self.now.run_ms, o);
+        self.trace.observed(o);
+        match o.kind() {
+            wire::ObservationKind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
+            wire::ObservationKind::Fault if o.cause != "healed" && o.cause != "ran out" => {
+                self.outages.began(o.at_ms, format!("fault on {}", self.name(NodeId(o.node))));
+            }
+            _ => {}
+        }
         self.events.insert(stamp, told);
     }
 
@@ -311,9 +338,13 @@ impl World {
         let leader = picture.leader.and_then(|slot| self.nodes.get(slot.0)?.word());
         let term = leader.map(|s| s.term);
         self.tape.pass(self.now.run_ms, term, picture.jobs.ended());
+        if term.is_some() && self.live() == self.nodes.len() && self.faults() == (0, 0) {
+            self.outages.whole(self.now.unix_ms);
+        }
         let words = self.nodes.iter().filter(|n| n.live()).filter_map(Node::word);
         if let Some(Change { leader, term, without_ms }) = self.reign.look(leader, words, self.now) {
             let gap = span_ms(without_ms);
+            self.outages.led(term, without_ms);
             self.own(
                 Tone::Good,
                 format!("console: {} leads {term}; the cluster had no leader for {gap}", self.name(leader)),

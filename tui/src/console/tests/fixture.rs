@@ -235,3 +235,58 @@ pub(super) fn election() -> Vec<wire::Observation> {
         wire::Observation { index: 1841, last_index: 1841, ..o(2, 3, 509, 0, K::Appended) },
     ]
 }
+
+/// Jobs as the leader lists them.
+pub(super) fn jobs() -> wire::ListReply {
+    let states = [
+        wire::JobState::Running,
+        wire::JobState::Available,
+        wire::JobState::Completed,
+        wire::JobState::Discarded,
+        wire::JobState::Retryable,
+    ];
+    let job = |id: u64| {
+        let state = states[id as usize % states.len()];
+        let failed = matches!(state, wire::JobState::Discarded | wire::JobState::Retryable);
+        wire::Job {
+            id,
+            queue: if id.is_multiple_of(3) { "mail" } else { "default" }.into(),
+            handler: "count".into(),
+            priority: 5,
+            state: state.into(),
+            attempt: 1 + (id % 4) as u32,
+            max_attempts: 25,
+            submitted_at_ms: UNIX_MS - 1_000 + id,
+            submit_index: 1_800 + id,
+            worker: if state == wire::JobState::Running { "n1".into() } else { String::new() },
+            error: if failed { "exit code 1: no such file".into() } else { String::new() },
+            ..Default::default()
+        }
+    };
+    wire::ListReply { jobs: (301..=312).rev().map(job).collect(), applied: 1841, more: true }
+}
+
+/// One of them, whole.
+pub(super) fn job() -> wire::Job {
+    let step = |at, index, attempt, what: &str, note: &str| wire::JobEvent {
+        at_ms: UNIX_MS - 5_000 + at,
+        index,
+        attempt,
+        what: what.into(),
+        note: note.into(),
+    };
+    wire::Job {
+        payload: "how many words are these".into(),
+        result: "5".into(),
+        state: wire::JobState::Completed.into(),
+        completed_token: Some(1_840),
+        history: vec![
+            step(0, 1_812, 0, "submitted", ""),
+            step(12, 1_815, 1, "claimed", "by n4"),
+            step(2_040, 1_830, 1, "lease expired", "n4 was not heard"),
+            step(2_900, 1_835, 2, "claimed", "by n1"),
+            step(3_010, 1_840, 2, "completed", "by n1"),
+        ],
+        ..jobs().jobs[0].clone()
+    }
+}

@@ -1,6 +1,8 @@
 //! Every screen as text, at five sizes. `TestBackend` shows characters only, so the meaning of cells (which are drawn as
 //! bad, as selected, as of which term) is checked by a second map where it matters.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyCode;
 use raftdeck_shared::wire;
 use ratatui::{
@@ -10,10 +12,11 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-use super::fixture::{Desk, election, split, status};
+use super::fixture::{Desk, election, job, jobs, split, status};
 use crate::console::{
     dump,
-    model::Model,
+    jobs::{Job, Page},
+    model::{Model, View},
     msg::{Body, Slot},
     theme::{ASCII, Theme, Tone},
     view,
@@ -163,6 +166,55 @@ fn dialogs() {
     all_sizes("dialogs", &states);
 }
 
+/// The desk with a view open and all that it asks for answered.
+fn viewing(mut desk: Desk, keys: &str) -> Desk {
+    let view = View::ALL[keys[..1].parse::<usize>().expect("a digit") - 1];
+    desk.keys(keys);
+    assert_eq!(desk.model.view, view);
+    desk.tell(Body::Jobs(Ok(Arc::new(Page::from_wire(&jobs())))));
+    let lines = (1..=60).map(|n| format!("2026-11-21T14:32:{n:02}Z  INFO link to n{} open", n % 5 + 1));
+    let lines = lines.chain(["2026-11-21T14:33:01Z  WARN killed by a fault: console".to_owned()]);
+    desk.tell(Body::Log(Slot(0), Ok(lines.collect())));
+    desk
+}
+
+#[test]
+fn views() {
+    let mut desks: Vec<(String, Desk)> = Vec::new();
+    for view in ["2", "3", "4", "5", "6", "7"] {
+        let name = View::ALL[view.parse::<usize>().expect("a digit") - 1].name();
+        desks.push((format!("{name}, nothing known"), {
+            let mut desk = Desk::new(5);
+            desk.keys(view);
+            desk
+        }));
+        desks.push((format!("{name}, split, with a stale leader"), viewing(observed(split()), view)));
+    }
+    desks.push(("messages, held, without appends".into(), viewing(observed(split()), "2akkk")));
+    desks.push(("messages, the past".into(), viewing(observed(past()), "2")));
+    desks.push(("jobs, filtered, ordered, marked".into(), viewing(observed(Desk::whole()), "4oj jj c")));
+    desks.push(("job, whole".into(), {
+        let mut desk = viewing(Desk::whole(), "4");
+        desk.press(KeyCode::Enter);
+        desk.tell(Body::Job(Ok(Arc::new(Job::from_wire(&job())))));
+        desk
+    }));
+    desks.push(("log, searched".into(), {
+        let mut desk = viewing(Desk::whole(), "6");
+        desk.keys("/n3");
+        desk.press(KeyCode::Enter);
+        desk.keys("NN");
+        desk
+    }));
+    desks.push(("faults, measured".into(), {
+        let mut desk = node_down();
+        desk.press(KeyCode::Esc);
+        viewing(desk, "7")
+    }));
+    let states: Vec<(&str, &Model)> = desks.iter().map(|(name, desk)| (name.as_str(), &desk.model)).collect();
+    all_sizes("views", &states);
+}
+
 #[test]
 fn what_cells_mean() {
     let mut help = Desk::whole();
@@ -180,7 +232,7 @@ fn what_cells_mean() {
 fn ascii_has_no_other_characters() {
     let mut desk = observed(split());
     desk.model.skin.glyphs = ASCII;
-    for keys in ["", "K", "?"] {
+    for keys in ["", "K", "?", ":", "2", "3", "4", "5", "6", "7"] {
         desk.model.dialog = None;
         desk.keys(keys);
         let screen = text(&desk.model, 120, 40);

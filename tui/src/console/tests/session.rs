@@ -3,10 +3,11 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use raftdeck_shared::{ids::NodeId, wire};
 
-use super::fixture::{Desk, UNIX_MS, election, set_link, split, status};
+use super::fixture::{Desk, UNIX_MS, election, jobs, set_link, split, status};
 use crate::console::{
     events::Reading,
-    model::{Dialog, Pane},
+    jobs::Page,
+    model::{Dialog, Pane, View},
     msg::{ActId, Body, Cmd, NodeMsg, Slot},
     picture::Picture,
     world::Conn,
@@ -438,4 +439,76 @@ fn what_is_wrong_in_the_config_file_is_told_one_after_the_other() {
     desk.run_ms += 13_000;
     desk.tell(Body::Tick);
     assert_eq!(toast(&desk), "c.toml:2: b");
+}
+
+#[test]
+fn views_ask_for_what_they_show_once_a_second_while_they_are_looked_at() {
+    let mut desk = Desk::whole();
+    assert_eq!(desk.keys("4"), [Cmd::List]);
+    assert!(desk.model.ages());
+    desk.run_ms = 400;
+    assert_eq!(desk.tell(Body::Tick), []);
+    desk.run_ms = 1_000;
+    assert_eq!(desk.tell(Body::Tick), [Cmd::List]);
+    assert_eq!(desk.keys("6"), [Cmd::ReadLog { slot: Slot(0), id: NodeId(1) }]);
+    assert_eq!(desk.press(KeyCode::Tab), [Cmd::ReadLog { slot: Slot(1), id: NodeId(2) }]);
+    desk.tell(Body::Log(Slot(0), Ok(vec!["late, and of another node".into()])));
+    assert!(desk.model.browse.log.lines.is_empty());
+    desk.keys("1");
+    desk.run_ms = 5_000;
+    assert_eq!(desk.tell(Body::Tick), []);
+    desk.keys("p4");
+    assert_eq!(desk.tell(Body::Tick), [], "the past asks nobody");
+}
+
+#[test]
+fn marked_jobs_are_cancelled_together_after_a_question() {
+    let mut desk = Desk::whole();
+    desk.keys("4");
+    assert_eq!(desk.keys("c"), []);
+    assert_eq!(toast(&desk), "there is no job to cancel");
+    desk.tell(Body::Jobs(Ok(std::sync::Arc::new(Page::from_wire(&jobs())))));
+    desk.keys("/queue:mail");
+    desk.press(KeyCode::Enter);
+    desk.keys("  c");
+    desk.press(KeyCode::Tab);
+    let cmds = desk.press(KeyCode::Enter);
+    assert!(matches!(&cmds[..], [Cmd::CancelJobs { ids, .. }] if *ids == [309, 312]), "{cmds:?}");
+    desk.keys("k");
+    assert_eq!(desk.press(KeyCode::Enter), [Cmd::Get(309)]);
+    assert_eq!(desk.model.view, View::Job);
+    desk.press(KeyCode::Esc);
+    assert_eq!(desk.model.view, View::Jobs);
+}
+
+#[test]
+fn messages_lead_to_their_cause() {
+    let mut desk = Desk::whole();
+    election().into_iter().for_each(|o| desk.observe(o));
+    desk.keys("2aw");
+    let rows = crate::console::browse::messages(&desk.model).len();
+    assert_eq!(rows, 5, "appends and work are hidden");
+    desk.keys("k");
+    let voted = crate::console::browse::messages(&desk.model)[rows - 2];
+    assert_eq!((voted.node, voted.granted), (4, false));
+    desk.press(KeyCode::Enter);
+    let held = desk.model.browse.message.expect("it is held");
+    assert_eq!((held.node, held.at_ms), (2, UNIX_MS - 5_000 + 402), "n2 stood");
+    desk.press(KeyCode::Enter);
+    assert!(toast(&desk).starts_with("its cause was not observed"));
+    desk.keys("G");
+    assert_eq!(desk.model.browse.message, None);
+}
+
+#[test]
+fn an_incident_is_where_one_can_go() {
+    let mut desk = Desk::whole();
+    desk.run_ms = 2_000;
+    desk.lose(5);
+    desk.run_ms = 9_000;
+    desk.tell(Body::Tick);
+    desk.status(status(2));
+    desk.keys("7");
+    desk.press(KeyCode::Enter);
+    assert_eq!((desk.model.view, desk.model.shown().now.run_ms), (View::Cluster, 2_000));
 }

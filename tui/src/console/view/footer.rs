@@ -9,19 +9,31 @@ use ratatui::{
 use super::{put, span};
 use crate::console::{
     keymap::Row,
-    model::{Dialog, Model},
+    keys::Action,
+    model::{Dialog, Model, View},
     text::width,
     theme::Tone,
 };
 
-/// The toast; without one, what is under way.
+/// The toast; without one, what is under way; without that, the views.
 pub(super) fn toast(model: &Model, area: Rect, buf: &mut Buffer) {
     let (tone, text) = match (&model.toast, model.pending.values().next_back()) {
         (Some(toast), _) => (toast.tone, toast.text.clone()),
         (None, Some(what)) => (Tone::Dim, format!("{what} ...")),
-        (None, None) => return,
+        (None, None) => return views(model, area, buf),
     };
     put(buf, area, 0, &Line::from(span(&model.skin, tone, format!(" {text}"))));
+}
+
+fn views(model: &Model, area: Rect, buf: &mut Buffer) {
+    let mut line = Vec::new();
+    for view in View::ALL {
+        let here = view == model.view || (view, model.view) == (View::Jobs, View::Job);
+        let key = model.keys.named(view.name()).map(Row::label).unwrap_or_default();
+        line.push(span(&model.skin, Tone::Key, format!(" {key}")));
+        line.push(span(&model.skin, if here { Tone::Cursor } else { Tone::Dim }, format!(" {} ", view.name())));
+    }
+    put(buf, area, 0, &Line::from(line));
 }
 
 /// The keys. Where not all have room, the last three (command, help, quit) stay.
@@ -40,6 +52,7 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let usable = model.keys.rows().filter(|row| row.binding.when.holds(model.view, model.focus));
+    let usable = usable.filter(|row| useful(row.binding.action, model.view));
     let usable = usable.filter(|row| !row.keys.is_empty() && (!row.binding.danger || !model.read_only));
     let mut rows: Vec<(String, &str)> = match model.past {
         Some(_) => time(model),
@@ -57,6 +70,16 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
         [Span::raw(" "), span(&model.skin, Tone::Key, label), Span::raw(format!(" {word}{}", " ".repeat(gap - 1)))]
     });
     put(buf, area, 0, &Line::from(spans.collect::<Vec<_>>()));
+}
+
+/// Some keys work everywhere, and mean something in some views only.
+fn useful(action: Action, view: View) -> bool {
+    match action {
+        Action::Mark => matches!(view, View::Cluster | View::Jobs),
+        Action::Open => !matches!(view, View::Election | View::Log | View::Job),
+        Action::Filter => matches!(view, View::Cluster | View::Messages | View::Jobs | View::Log),
+        _ => true,
+    }
 }
 
 /// While the past is shown, the keys that move through it.

@@ -4,13 +4,19 @@
 //! all areas are cut to the screen's, and nothing is drawn outside of them.
 
 mod confirm;
+mod election;
 mod events;
+mod faults;
 mod footer;
 mod header;
+mod jobs;
 mod links;
+mod log;
 mod logs;
+mod messages;
 mod nodes;
 mod palette;
+mod queues;
 mod small;
 mod submit;
 mod timeline;
@@ -25,7 +31,7 @@ use ratatui::{
 };
 
 use super::{
-    model::{Dialog, Model, Pane},
+    model::{Dialog, Model, Pane, View},
     msg::Slot,
     picture::Picture,
     theme::{Skin, Tone},
@@ -58,7 +64,10 @@ pub(crate) fn render(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let [top, body, toast, bottom] = rows(area, [1, area.height - 3, 1, 1]);
     header::draw(model, &picture, top, buf);
-    panes(model, &picture, body, buf);
+    match model.view {
+        View::Cluster => panes(model, &picture, body, buf),
+        view => list(view, model, &picture, body, buf),
+    }
     footer::toast(model, toast, buf);
     footer::keys(model, bottom, buf);
     match &model.dialog {
@@ -106,6 +115,23 @@ fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
     }
 }
 
+/// A view that is one list; while the past is shown, with the timeline below.
+fn list(view: View, model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
+    let tape = 2 * u16::from(model.past.is_some());
+    let [upper, lower] = rows(body, [body.height - tape, tape]);
+    match view {
+        View::Messages => messages::draw(model, picture, upper, buf),
+        View::Election => election::draw(model, picture, upper, buf),
+        View::Jobs => jobs::list(model, upper, buf),
+        View::Job => jobs::detail(model, upper, buf),
+        View::Queues => queues::draw(model, upper, buf),
+        View::Log => log::draw(model, upper, buf),
+        View::Faults => faults::draw(model, upper, buf),
+        View::Cluster => {}
+    }
+    timeline::draw(model, lower, buf);
+}
+
 fn pane(which: Pane, model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
     match which {
         Pane::Nodes => nodes::draw(model, picture, area, buf),
@@ -146,6 +172,23 @@ fn framed(model: &Model, which: Pane, right: Vec<Span<'_>>, area: Rect, buf: &mu
     let right = Line::from(right);
     if right.width() > 0 && right.width() <= room {
         block = block.title(right.right_aligned());
+    }
+    let inner = block.inner(area);
+    block.render(area, buf);
+    inner
+}
+
+/// Draws the frame of a view and gives back what is inside.
+fn boxed(model: &Model, title: &str, right: &str, area: Rect, buf: &mut Buffer) -> Rect {
+    let skin = &model.skin;
+    let title = Line::from(span(skin, Tone::Focus, format!(" {title} ")));
+    let right = Line::from(span(skin, Tone::Dim, format!(" {right}")));
+    let mut block = Block::bordered().border_set(skin.glyphs.border).border_style(skin.style(Tone::Dim));
+    let room = usize::from(area.width).saturating_sub(4);
+    if right.width() > 1 && title.width() + right.width() <= room {
+        block = block.title(title).title(right.right_aligned());
+    } else {
+        block = block.title(title);
     }
     let inner = block.inner(area);
     block.render(area, buf);

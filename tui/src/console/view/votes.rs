@@ -25,12 +25,12 @@ pub(super) fn lines(model: &Model, picture: &Picture, label: usize, room: usize)
     let mut lines = vec![Line::from(vec![title, span(&model.skin, Tone::Dim, when)])];
     let leader = picture.leader.and_then(|slot| model.shown().node(slot)?.word());
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for candidate in &election.candidates {
+    for candidate in election.candidates.keys() {
         let won = leader.is_some_and(|s| (s.id, s.term) == (*candidate, election.term));
         let name = format!(" {} {}", model.shown().name(*candidate), if won { glyphs.leader } else { "" });
         let mut line = vec![span(&model.skin, Tone::Title, fit(&name, label, false))];
         for Node { id, name, .. } in &model.shown().nodes {
-            let (mark, tone) = match id.and_then(|id| model.shown().votes.answer(*candidate, id)) {
+            let (mark, tone) = match id.and_then(|id| model.shown().votes.answer(&election, *candidate, id)) {
                 Some(Answer::Granted) => (yes, Tone::Good),
                 Some(Answer::Refused(why)) => {
                     let told = reasons.entry(why.clone()).or_default();
