@@ -21,6 +21,9 @@ use super::{events::Stamp, keys::Hidden};
 /// Rows kept of appends, commits and jobs, and apart from them of all else.
 const KEPT_MAX: usize = 1500;
 
+/// So much later may a sender's own word be stamped than the receipt of what it sent.
+const LATE_MS: u64 = 50;
+
 pub(crate) type Seen = Arc<wire::Observation>;
 
 #[derive(Clone, Debug, Default)]
@@ -84,12 +87,18 @@ impl Trace {
         }
     }
 
-    /// What made this happen, as far as it was observed: the last that fits before it.
+    /// What made this happen, as far as it was observed: the last that fits before it. A leader tells of an append when it has
+    /// handed it out, so a fast follower may be stamped a moment before: then the first that fits after it.
     pub(crate) fn cause(&self, o: &wire::Observation) -> Option<&Seen> {
         let at = Stamp::of(o);
         let last = |fits: &dyn Fn(&wire::Observation) -> bool| {
             let all = self.turns.iter().chain(&self.routine);
             all.filter(|there| Stamp::of(there) < at && fits(there)).max_by_key(|there| Stamp::of(there))
+        };
+        let near = |fits: &dyn Fn(&wire::Observation) -> bool| {
+            let late = |there: &&Seen| Stamp::of(there) > at && there.at_ms <= at.at_ms.saturating_add(LATE_MS);
+            let all = self.routine.iter();
+            last(fits).or_else(|| all.filter(late).filter(|there| fits(there)).min_by_key(|there| Stamp::of(there)))
         };
         match o.kind() {
             // Asked by who became a candidate, or asked who would vote.
@@ -109,13 +118,13 @@ impl Trace {
             Kind::Leader => last(&|c| c.kind() == Kind::Role && c.node == o.peer && c.role() == Role::Leader),
             Kind::Appended if o.message_id != 0 => {
                 let from = self.sender(o)?.0;
-                last(&|c| {
+                near(&|c| {
                     c.kind() == Kind::Appended && c.node == from && c.index <= o.last_index && c.last_index >= o.index
                 })
             }
             Kind::Committed if self.leaders.get(&Term(o.term)).is_some_and(|l| l.0 != o.node) => {
                 let from = self.leaders[&Term(o.term)].0;
-                last(&|c| c.kind() == Kind::Committed && c.node == from && c.index >= o.index)
+                near(&|c| c.kind() == Kind::Committed && c.node == from && c.index >= o.index)
             }
             // The append on a follower that made the majority.
             Kind::Committed => last(&|c| c.kind() == Kind::Appended && c.node != o.node && c.last_index >= o.index),
@@ -174,5 +183,11 @@ mod tests {
         assert_eq!(trace.cause(&far).map(|c| c.seq), Some(2));
         assert_eq!(trace.cause(&commit).map(|c| c.seq), Some(3));
         assert_eq!(trace.rows(&BTreeSet::from([Hidden::Appends])).len(), 1);
+        let early = seen(6, 3, Kind::Appended, |o| (o.index, o.last_index, o.message_id) = (10, 10, 6));
+        let told_late = seen(7, 2, Kind::Appended, |o| (o.index, o.last_index) = (10, 10));
+        trace.observed(&early);
+        assert_eq!(trace.cause(&early), None);
+        trace.observed(&told_late);
+        assert_eq!(trace.cause(&early).map(|c| c.seq), Some(7), "told a moment after it was sent");
     }
 }

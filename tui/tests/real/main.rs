@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod console;
 mod members;
 
 use std::{

@@ -221,8 +221,9 @@ fn details(model: &Model, o: &wire::Observation, area: Rect, buf: &mut Buffer) {
     lines.push((Tone::Dim, format!(" {from}, {}, seen as {} of {}", Term(o.term), o.seq, world.name(NodeId(o.node)))));
     lines.push(match world.trace.cause(o) {
         Some(cause) => {
-            let ms = o.at_ms.saturating_sub(cause.at_ms);
-            (Tone::Plain, format!(" caused by {} {}, {ms} ms before", minute_ms(cause.at_ms), told(cause)))
+            let (ms, side) =
+                (o.at_ms.abs_diff(cause.at_ms), if Stamp::of(cause) < Stamp::of(o) { "before" } else { "later told" });
+            (Tone::Plain, format!(" caused by {} {}, {ms} ms {side}", minute_ms(cause.at_ms), told(cause)))
         }
         None => (Tone::Dim, " its cause was not observed, or it had none".into()),
     });

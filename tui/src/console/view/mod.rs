@@ -44,6 +44,9 @@ const HEIGHT_MIN: u16 = 16;
 /// From this width on, links and events stand side by side.
 const WIDTH_WIDE: u16 = 110;
 
+/// From this width on, the election stands beside them.
+const WIDTH_LARGE: u16 = 170;
+
 /// From this height on, the timeline is always there.
 const HEIGHT_TAPE: u16 = 36;
 
@@ -78,8 +81,8 @@ pub(crate) fn render(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Three layouts: narrow (one pane under the logs), wide (two side by side), and large (with more of everything, and the
-/// timeline). While the past is shown, there is always the timeline to find one's way.
+/// Three layouts: narrow (one pane under the logs), wide (two side by side), and large (with the election between them). A
+/// high screen has the timeline; while the past is shown, it is always there to find one's way.
 fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
     if model.zoom {
         pane(model.focus, model, picture, body, buf);
@@ -89,7 +92,7 @@ fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
     let whole = body;
     let body = Rect { height: body.height - tape, ..body };
     let count = u16::try_from(model.shown().nodes.len()).unwrap_or(u16::MAX / 2);
-    let nodes = (count + 3).min(body.height * 2 / 5).max(5);
+    let nodes = (count + 3).min(whole.height * 2 / 5).max(5).min(body.height);
     let rest = body.height.saturating_sub(nodes);
     let ruler = u16::from(body.height >= 26);
     let logs = (count + 2 + ruler).min(rest / 2 + 1);
@@ -106,7 +109,12 @@ fn panes(model: &Model, picture: &Picture, body: Rect, buf: &mut Buffer) {
     if body.width >= WIDTH_WIDE {
         let wide = links::width(model).min(body.width / 2);
         let left = Rect { width: wide, ..lower };
-        let right = Rect { x: lower.x + wide, width: lower.width - wide, ..lower };
+        let mut right = Rect { x: lower.x + wide, width: lower.width - wide, ..lower };
+        if body.width >= WIDTH_LARGE {
+            let votes = Rect { width: right.width * 2 / 5, ..right };
+            right = Rect { x: right.x + votes.width, width: right.width - votes.width, ..right };
+            election::draw(model, picture, votes, buf);
+        }
         pane(Pane::Links, model, picture, left, buf);
         pane(Pane::Events, model, picture, right, buf);
     } else {
