@@ -67,11 +67,17 @@ impl Tape {
         let second = run_ms / 1000;
         let last = self.slices.back().copied();
         if last.is_none_or(|last| last.second < second) {
-            let before = last.unwrap_or(Slice { second, term: None, gap: false, ended: 0, mark: None });
+            let unknown = Slice { second, term: None, gap: false, ended: 0, mark: None };
+            let before = last.unwrap_or(unknown);
             // Seconds in which nothing came are as the one before.
             let from = (before.second + 1).max(second.saturating_sub(KEPT as u64)).min(second);
             for quiet in from..=second {
-                self.slices.push_back(Slice { second: quiet, gap: before.term.is_none(), mark: None, ..before });
+                self.slices.push_back(Slice {
+                    second: quiet,
+                    gap: last.is_some() && before.term.is_none(),
+                    mark: None,
+                    ..before
+                });
             }
             while self.slices.len() > KEPT {
                 self.slices.pop_front();
@@ -102,6 +108,7 @@ mod tests {
     fn quiet_seconds_are_as_the_one_before() {
         let mut tape = Tape::default();
         tape.pass(500, Some(Term(5)), 100);
+        assert!(!tape.at(0).unwrap().0.gap, "of the time before nothing is known");
         tape.pass(900, None, 100);
         tape.mark(950, 'E');
         tape.mark(960, 'K');

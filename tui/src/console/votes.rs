@@ -225,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_belongs_to_the_campaign_it_came_in() {
+        let mut votes = Votes::default();
+        for (at, term) in [(10, 7), (20, 8)] {
+            tell(&mut votes, &wire::Observation { term, ..asks(at, 2, wire::Role::Candidate) });
+        }
+        tell(&mut votes, &cast(25, 3, 2, true));
+        let [second, first] = &votes.elections()[..] else { panic!("two elections") };
+        assert_eq!(votes.answer(second, NodeId(2), NodeId(3)), Some(&Answer::Granted));
+        assert_eq!(votes.answer(first, NodeId(2), NodeId(3)), None);
+    }
+
+    #[test]
     fn the_oldest_go_and_the_newest_stays() {
         let mut votes = Votes::default();
         for at in 0..1_000 {

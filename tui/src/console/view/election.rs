@@ -27,7 +27,8 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let elections = world.votes.elections();
     let at = model.browse.row(View::Election).min(elections.len().saturating_sub(1));
     let state = match elections.len() {
-        0 => String::new(),
+        0 | 1 => String::new(),
+        n if model.view != View::Election => format!("of {n} (3: all) "),
         n => format!("{} of {n}, up and down: the others ", at + 1),
     };
     let inner = boxed(model, "Election", &state, area, buf);

@@ -59,7 +59,9 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     }
     // Below the matrix, as far as there is room: the votes, with a free line before them, and the legend.
     let from = usize::from(inner.height).saturating_sub(feet.len()).max(rows + 2);
-    let votes = votes::lines(model, picture, label, usize::from(inner.width));
+    // A large screen has the election beside this.
+    let beside = buf.area.width >= super::WIDTH_LARGE && !model.zoom;
+    let votes = if beside { Vec::new() } else { votes::lines(model, picture, label, usize::from(inner.width)) };
     for (at, line) in votes.iter().take(from.saturating_sub(rows + 3)).enumerate() {
         put(buf, inner, rows + 2 + at, line);
     }
