@@ -5,7 +5,7 @@ use std::fmt;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
-    keys::{Binding, TABLE},
+    keys::{Action, Binding, TABLE},
     model::{Pane, View},
 };
 
@@ -171,15 +171,18 @@ impl Keymap {
     }
 }
 
-/// True for the two keys that work in every state, whatever the config says: Ctrl-C and Ctrl-Z.
-pub(crate) fn always(key: &KeyEvent) -> bool {
-    matches!(key.code, KeyCode::Char('c' | 'z')) && key.modifiers.contains(KeyModifiers::CONTROL)
+/// The two keys that work in every state, whatever the config says: Ctrl-C and Ctrl-Z.
+pub(crate) fn always(key: &KeyEvent) -> Option<Action> {
+    match key.code {
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Action::Quit),
+        KeyCode::Char('z') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Action::Suspend),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::keys::Action;
 
     fn press(c: char, modifiers: KeyModifiers) -> KeyEvent {
         KeyEvent::new(KeyCode::Char(c), modifiers)

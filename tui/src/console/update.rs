@@ -114,14 +114,14 @@ fn key(model: &mut Model, event: &KeyEvent) -> Vec<Cmd> {
     if event.kind == KeyEventKind::Release {
         return Vec::new();
     }
-    if model.dialog.is_some() && !keymap::always(event) {
+    if let Some(action) = keymap::always(event) {
+        return act(model, action);
+    }
+    if model.dialog.is_some() {
         return dialog::key(model, event);
     }
-    match model.keys.find(event, model.view, model.focus).map(|row| row.binding.action) {
-        Some(action) => act(model, action),
-        None if keymap::always(event) => vec![Cmd::Quit],
-        None => Vec::new(),
-    }
+    let row = model.keys.find(event, model.view, model.focus);
+    row.map(|row| row.binding.action).map_or_else(Vec::new, |action| act(model, action))
 }
 
 /// Does what a key or a command stands for.

@@ -12,7 +12,7 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-use super::fixture::{Desk, election, job, jobs, split, status};
+use super::fixture::{Desk, UNIX_MS, election, job, jobs, split, status};
 use crate::console::{
     dump,
     jobs::{Job, Page},
@@ -188,11 +188,39 @@ fn views() {
             desk.keys(view);
             desk
         }));
-        desks.push((format!("{name}, split, with a stale leader"), viewing(observed(split()), view)));
+        for (state, desk) in [
+            ("normal", observed(Desk::whole())),
+            ("node down", node_down()),
+            ("no leader", no_leader()),
+            ("split, with a stale leader", observed(split())),
+            ("fifty nodes", fifty()),
+        ] {
+            desks.push((format!("{name}, {state}"), viewing(desk, view)));
+        }
     }
     desks.push(("messages, held, without appends".into(), viewing(observed(split()), "2akkk")));
     desks.push(("messages, the past".into(), viewing(observed(past()), "2")));
-    desks.push(("jobs, filtered, ordered, marked".into(), viewing(observed(Desk::whole()), "4oj jj c")));
+    desks.push(("jobs, filtered, ordered, marked".into(), {
+        let mut desk = viewing(observed(Desk::whole()), "4");
+        desk.keys("oj j /!completed");
+        desk.press(KeyCode::Enter);
+        desk
+    }));
+    desks.push(("election of fifty".into(), viewing(observed(fifty()), "3")));
+    desks.push(("messages of fifty, one is far down the list".into(), {
+        let mut desk = observed(fifty());
+        desk.observe(wire::Observation {
+            seq: 9,
+            node: 44,
+            term: 7,
+            peer: 2,
+            granted: true,
+            at_ms: UNIX_MS - 4_000,
+            kind: wire::ObservationKind::VoteCast.into(),
+            ..Default::default()
+        });
+        viewing(desk, "2")
+    }));
     desks.push(("job, whole".into(), {
         let mut desk = viewing(Desk::whole(), "4");
         desk.press(KeyCode::Enter);

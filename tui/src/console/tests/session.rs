@@ -292,6 +292,10 @@ fn quit_works_in_every_state() {
         let mut desk = split();
         desk.keys(keys);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        desk.model.keys.set("quit", Vec::new()).unwrap();
+        desk.model.keys.set("suspend", Vec::new()).unwrap();
+        let control_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        assert_eq!(desk.tell(Body::Key(control_z)), [Cmd::Suspend], "whatever the config says");
         assert_eq!(desk.tell(Body::Key(control_c)), [Cmd::Quit], "after {keys:?}");
     }
 }
@@ -511,4 +515,18 @@ fn an_incident_is_where_one_can_go() {
     desk.keys("7");
     desk.press(KeyCode::Enter);
     assert_eq!((desk.model.view, desk.model.shown().now.run_ms), (View::Cluster, 2_000));
+}
+
+#[test]
+fn a_clock_that_jumps_back_takes_nothing_back() {
+    let mut desk = Desk::whole();
+    desk.run_ms = 5_000;
+    desk.lose(5);
+    let now = desk.model.live.now;
+    desk.run_ms = 1_000;
+    desk.status(wire::NodeStatus { at_ms: UNIX_MS - 3_600_000, commit: 1842, ..status(2) });
+    assert_eq!(desk.model.live.now, now);
+    assert_eq!(desk.model.live.nodes[1].word().map(|s| s.commit.0), Some(1842), "the word itself is taken");
+    desk.keys("p,,");
+    assert!(desk.model.past.is_some());
 }

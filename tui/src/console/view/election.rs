@@ -14,9 +14,13 @@ use crate::console::{
     text::{clock_ms, fit, minute_ms, span_ms, wrap},
     theme::Tone,
     votes::{Answer, Election},
+    world::Node,
 };
 
-/// Cells of a column of the table.
+/// Cells of the first column of the table.
+const HEAD: usize = 14;
+
+/// Cells of a voter's column.
 const COLUMN: usize = 6;
 
 /// Cells of the time of a vote.
@@ -48,7 +52,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         return;
     };
     let mut lines = title(model, picture, election, at == 0);
-    lines.extend(table(model, picture, election));
+    lines.extend(table(model, picture, election, usize::from(inner.width)));
     lines.push(Line::default());
     lines.push(Line::from(span(&model.skin, Tone::Title, " as they were cast")));
     lines.extend(cast(model, election, usize::from(inner.width)));
@@ -83,12 +87,26 @@ fn title(model: &Model, picture: &Picture, election: &Election, newest: bool) ->
     ]
 }
 
-fn table(model: &Model, picture: &Picture, election: &Election) -> Vec<Line<'static>> {
+/// The voters that get a column. Where not all have room, those that answered.
+fn columns<'a>(model: &'a Model, election: &Election, room: usize) -> Vec<&'a Node> {
+    let world = model.shown();
+    let fits = room.saturating_sub(HEAD + 18) / COLUMN;
+    let mut nodes: Vec<&Node> = world.nodes.iter().collect();
+    if nodes.len() > fits {
+        let answered = |id| election.candidates.keys().any(|c| world.votes.answer(election, *c, id).is_some());
+        nodes.retain(|n| n.id.is_some_and(answered));
+        nodes.truncate(fits);
+    }
+    nodes
+}
+
+fn table(model: &Model, picture: &Picture, election: &Election, room: usize) -> Vec<Line<'static>> {
     let skin = &model.skin;
     let glyphs = &skin.glyphs;
     let world = model.shown();
-    let mut head = fit(" candidate", 14, false);
-    for node in &world.nodes {
+    let voters = columns(model, election, room);
+    let mut head = fit(" candidate", HEAD, false);
+    for node in &voters {
         head.push_str(&fit(&node.name, COLUMN - 1, true));
         head.push(' ');
     }
@@ -99,8 +117,8 @@ fn table(model: &Model, picture: &Picture, election: &Election) -> Vec<Line<'sta
         let leads = picture.leader.and_then(|slot| world.node(slot)?.word());
         let won = leads.is_some_and(|s| (s.id, s.term) == (*candidate, election.term)) && !election.pre;
         let mark = if won { glyphs.leader } else { "" };
-        let mut line = vec![span(skin, Tone::Title, fit(&format!(" {} {mark}", world.name(*candidate)), 14, false))];
-        for node in &world.nodes {
+        let mut line = vec![span(skin, Tone::Title, fit(&format!(" {} {mark}", world.name(*candidate)), HEAD, false))];
+        for node in &voters {
             let answer = node.id.and_then(|id| world.votes.answer(election, *candidate, id));
             let (mark, tone) = match answer {
                 Some(Answer::Granted) => (glyphs.good, Tone::Good),
@@ -123,6 +141,10 @@ fn table(model: &Model, picture: &Picture, election: &Election) -> Vec<Line<'sta
     let legend =
         format!(" {} got   {} refused   {} nothing heard   - not reached", glyphs.good, glyphs.bad, glyphs.missing);
     lines.push(Line::from(span(skin, Tone::Dim, legend)));
+    let left = world.nodes.len() - voters.len();
+    if left > 0 {
+        lines.push(Line::from(span(skin, Tone::Dim, format!(" {left} more nodes have no room here"))));
+    }
     lines
 }
 

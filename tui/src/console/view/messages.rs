@@ -2,6 +2,8 @@
 //! clocks (an effect on another node is never before the sending of its cause). An arrow goes from who
 //! sent to who received, in the row in which it was received: nodes tell what they heard, and only that is drawn.
 
+use std::collections::BTreeSet;
+
 use raftdeck_shared::{
     ids::{NodeId, Term},
     wire::{self, ObservationKind as Kind, Role},
@@ -22,6 +24,7 @@ use crate::console::{
     story,
     text::{fit, minute_ms, width, wrap},
     theme::Tone,
+    trace::Seen,
     world::Node,
 };
 
@@ -67,10 +70,14 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     };
     let detail = if area.height > DETAIL + 8 && !rows.is_empty() { DETAIL } else { 0 };
     let upper = Rect { height: area.height - detail, ..area };
-    let inner = boxed(model, "Messages  by hybrid time, drawn where they were received", &state, upper, buf);
-    let room = usize::from(inner.width).saturating_sub(STAMP);
-    let fits = (room / LANE_MIN).max(1);
-    let nodes: Vec<&Node> = model.shown().nodes.iter().take(fits).collect();
+    let room = usize::from(area.width).saturating_sub(STAMP + 2);
+    let height = usize::from(upper.height).saturating_sub(3);
+    let start = end.saturating_sub(height);
+    let nodes = laned(model, &rows[start..end], (room / LANE_MIN).max(1));
+    let all = model.shown().nodes.len();
+    let some = if nodes.len() < all { format!("{} of {all} nodes  ", nodes.len()) } else { String::new() };
+    let title = "Messages  by hybrid time, drawn where they were received";
+    let inner = boxed(model, title, &format!("{some}{state}"), upper, buf);
     let wide = room / nodes.len().max(1);
     let lanes = Lanes { nodes, wide };
     put(buf, inner, 0, &head(model, picture, &lanes));
@@ -83,8 +90,6 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         put(buf, inner, 1, &Line::from(span(skin, Tone::Dim, hint)));
         return;
     }
-    let height = usize::from(inner.height).saturating_sub(1);
-    let start = end.saturating_sub(height);
     for (at, o) in rows[start..end].iter().enumerate() {
         let chosen = model.browse.message.is_some() && start + at + 1 == end;
         put(buf, inner, 1 + at, &row(model, &lanes, o));
@@ -97,6 +102,20 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         let lower = Rect { y: area.y + upper.height, height: detail, ..area };
         details(model, o, lower, buf);
     }
+}
+
+/// The nodes that get a lane. Where not all have room, first those that these rows tell of, in the order of the cluster.
+fn laned<'a>(model: &'a Model, rows: &[&Seen], fits: usize) -> Vec<&'a Node> {
+    let world = model.shown();
+    let told: BTreeSet<NodeId> =
+        rows.iter().flat_map(|o| [Some(NodeId(o.node)), world.trace.sender(o)]).flatten().collect();
+    let mut nodes: Vec<(usize, &Node)> = world.nodes.iter().enumerate().collect();
+    if nodes.len() > fits {
+        nodes.sort_by_key(|(at, n)| (!n.id.is_some_and(|id| told.contains(&id)), *at));
+        nodes.truncate(fits);
+        nodes.sort_by_key(|(at, _)| *at);
+    }
+    nodes.into_iter().map(|(_, node)| node).collect()
 }
 
 fn head(model: &Model, picture: &Picture, lanes: &Lanes<'_>) -> Line<'static> {
@@ -175,6 +194,11 @@ fn row(model: &Model, lanes: &Lanes<'_>, o: &wire::Observation) -> Line<'static>
             cells[from] = (glyphs.live.into(), Tone::Plain);
             cells[to] = (if to > from { glyphs.right } else { glyphs.left }.into(), tone);
             let room = high - low - 1;
+            // Of `vote: yes` the answer is what counts.
+            let said = match said.split_once(": ") {
+                Some((_, end)) if width(&said) + 1 > room => end.to_owned(),
+                Some(_) | None => said,
+            };
             let text =
                 if width(&said) + 2 <= room { format!(" {said} ") } else { fit(&said, room.saturating_sub(1), false) };
             let start = low + 1 + (room.saturating_sub(width(&text))) / 2;

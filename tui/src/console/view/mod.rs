@@ -34,6 +34,7 @@ use super::{
     model::{Dialog, Model, Pane, View},
     msg::Slot,
     picture::Picture,
+    text::{fit, width},
     theme::{Skin, Tone},
 };
 
@@ -189,14 +190,15 @@ fn framed(model: &Model, which: Pane, right: Vec<Span<'_>>, area: Rect, buf: &mu
 /// Draws the frame of a view and gives back what is inside.
 fn boxed(model: &Model, title: &str, right: &str, area: Rect, buf: &mut Buffer) -> Rect {
     let skin = &model.skin;
-    let title = Line::from(span(skin, Tone::Focus, format!(" {title} ")));
-    let right = Line::from(span(skin, Tone::Dim, format!(" {right}")));
+    let room = usize::from(area.width).saturating_sub(5);
+    // What is shown of the list matters more than the words about it.
+    let short = title.split("  ").next().unwrap_or(title);
+    let title = if width(title) + width(right) + 3 <= room { title } else { short };
+    let right = fit(right, width(right).min(room.saturating_sub(width(title) + 3)), false);
     let mut block = Block::bordered().border_set(skin.glyphs.border).border_style(skin.style(Tone::Dim));
-    let room = usize::from(area.width).saturating_sub(4);
-    if right.width() > 1 && title.width() + right.width() <= room {
-        block = block.title(title).title(right.right_aligned());
-    } else {
-        block = block.title(title);
+    block = block.title(Line::from(span(skin, Tone::Focus, format!(" {title} "))));
+    if !right.is_empty() {
+        block = block.title(Line::from(span(skin, Tone::Dim, format!(" {right}"))).right_aligned());
     }
     let inner = block.inner(area);
     block.render(area, buf);
