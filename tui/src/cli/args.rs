@@ -14,6 +14,7 @@ use serde::Serialize;
 
 pub use self::faults::{Disk, Link, Ttl};
 use super::values;
+use crate::console::{Look, Theme};
 
 /// Largest number of nodes that one machine is asked to start.
 const LOCAL_NODES_MAX: i64 = raftdeck_shared::cluster::NODES_MAX as i64;
@@ -31,9 +32,39 @@ pub struct Call {
     /// One JSON value on stdout instead of words
     #[arg(long, global = true)]
     pub json: bool,
+    /// How the console looks.
+    #[command(flatten)]
+    pub look: ConsoleArgs,
     /// What to do.
     #[command(subcommand)]
     pub verb: Option<Verb>,
+}
+
+/// How the console looks and what it may do.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Console")]
+pub struct ConsoleArgs {
+    /// No key changes the cluster
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// dark, light, colour-blind or mono
+    #[arg(long, global = true, value_name = "THEME", value_parser = Theme::parse)]
+    pub theme: Option<Theme>,
+    /// ASCII marks only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Instead of ~/.config/raftdeck/console.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ConsoleArgs {
+    /// As the console takes it.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        let ConsoleArgs { read_only, theme, ascii, config } = self.clone();
+        Look { config, theme, ascii, read_only }
+    }
 }
 
 /// Where the cluster is. The first that is given wins: --cluster, --connect, --dir, RAFTDECK_CLUSTER,
@@ -158,8 +189,27 @@ pub enum Verb {
         #[arg(long)]
         plain: bool,
     },
+    /// Record what the nodes say to a file, until interrupted
+    Record(Record),
+    /// Look at a recording in the console, with time under your control
+    Replay {
+        /// What `record` wrote
+        file: PathBuf,
+    },
+    /// The keys of the console, and their names for the config file
+    Keys,
     /// Simulate: play a scenario, or run seeds with random faults
     Sim(Sim),
+}
+
+/// `record`.
+#[derive(Debug, Args)]
+pub struct Record {
+    /// A file that is not there yet
+    pub file: PathBuf,
+    /// For so long
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub length: Option<Duration>,
 }
 
 /// `add`.

@@ -35,6 +35,7 @@ use super::{
     values::count,
     watch::{Line, Streams},
 };
+use crate::console::Look;
 use crate::launch::{folder::Folder, ports, ready, temporary::Temporary};
 
 /// Length without a terminal, unless told.
@@ -65,7 +66,7 @@ const KINDS: [ObservationKind; 8] = [
 ///
 /// # Errors
 /// The nodes do not come up, or a job that was acknowledged did not end as it was meant to.
-pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
+pub async fn run(args: &Demo, look: Look, out: Out) -> Result<(), Failure> {
     let mut signals = Signals::listen("demo")?;
     let mut file = new_file(ports::free(usize::from(args.nodes))?);
     file.enable_faults = true;
@@ -79,7 +80,7 @@ pub async fn run(args: &Demo, out: Out) -> Result<(), Failure> {
     let (_trickle, _acknowledged) = trickle(Arc::new(target.client()?));
     // The console ends by the same signals, and gives the terminal back first.
     let length = args.seconds.map_or(Duration::MAX, Duration::from_secs);
-    tokio::time::timeout(length, open_console(&target)).await.unwrap_or(Ok(()))
+    tokio::time::timeout(length, open_console(&target, look)).await.unwrap_or(Ok(()))
 }
 
 async fn narrate(folder: &Folder, target: &Target, args: &Demo, out: Out) -> Result<(), Failure> {

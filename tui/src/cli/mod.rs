@@ -8,6 +8,7 @@ pub mod args;
 pub mod demo;
 pub mod failure;
 pub mod faults;
+pub mod film;
 pub mod healing;
 pub mod jobs;
 pub mod kill;
@@ -26,7 +27,7 @@ pub mod up;
 pub mod values;
 pub mod watch;
 
-use std::{pin::Pin, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, pin::Pin, process::ExitCode, sync::Arc};
 
 use clap::{Parser as _, error::ErrorKind};
 use raftdeck_shared::{
@@ -43,7 +44,7 @@ use self::{
 };
 use crate::{
     bench,
-    console::{self, ConsoleNode, ConsoleOptions, Launcher, Theme},
+    console::{self, ConsoleNode, ConsoleOptions, Launcher, Look},
     launch::folder::Folder,
 };
 
@@ -85,8 +86,11 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
     let place = &call.place;
     let target = || Target::find(place);
     match &call.verb {
-        None => open_console(&status::complete(target()?).await).await,
-        Some(Verb::Demo(args)) => demo::run(args, out).await,
+        None => open_console(&status::complete(target()?).await, call.look.look()).await,
+        Some(Verb::Demo(args)) => demo::run(args, call.look.look(), out).await,
+        Some(Verb::Record(args)) => film::record(&status::complete(target()?).await, args, out).await,
+        Some(Verb::Replay { file }) => film::replay(file, call.look.look()).await,
+        Some(Verb::Keys) => film::keys(&call.look.look(), out),
         Some(Verb::Bench(args)) => bench::run(place, args, out).await,
         Some(Verb::Up(args)) => up::up(place, args, out).await,
         Some(Verb::Down) => up::down(place, out).await,
@@ -125,22 +129,26 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
 ///
 /// # Errors
 /// There is no terminal, or it went away.
-pub async fn open_console(target: &Target) -> Result<(), Failure> {
+pub async fn open_console(target: &Target, look: Look) -> Result<(), Failure> {
+    console::run(console_options(target, look)).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+/// What a console of a cluster is started with.
+#[must_use]
+pub fn console_options(target: &Target, look: Look) -> ConsoleOptions {
     let own_handlers = target.file.iter().flat_map(|file| file.handlers.keys().cloned());
     let node = |member: &target::Member| ConsoleNode {
         id: member.id.map(NodeId),
         name: member.name.clone(),
         api: member.api.clone(),
     };
-    let options = ConsoleOptions {
+    ConsoleOptions {
         cluster_id: target.file.as_ref().map_or_else(String::new, |file| file.cluster_id.clone()),
         nodes: target.members.iter().map(node).collect(),
         handlers: BUILT_IN_HANDLERS.map(str::to_owned).into_iter().chain(own_handlers).collect(),
         launcher: target.folder.clone().map(|folder| Arc::new(folder) as Arc<dyn Launcher>),
-        theme: Theme::detect(),
-        ..ConsoleOptions::default()
-    };
-    console::run(options).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+        look,
+    }
 }
 
 /// The console restarts a node where the folder runs it. That may wait for a process to end, so it leaves the loop.
@@ -151,5 +159,9 @@ impl Launcher for Folder {
             let restarted = tokio::task::spawn_blocking(move || Folder::restart(&folder, &folder.file().name_of(node)));
             restarted.await.map_err(|e| format!("the restart broke off: {e}"))?
         })
+    }
+
+    fn log(&self, node: NodeId) -> Option<PathBuf> {
+        self.file().nodes.iter().find(|entry| entry.id == node).map(|entry| Folder::log(self, entry))
     }
 }

@@ -51,11 +51,11 @@ impl Checks {
         self.commit(s);
         // All of the tail is compared each time, but counted as agreed once.
         let counted = self.shown.insert(s.id, s.commit).unwrap_or_default();
-        for (index, term) in s.tail.iter().filter(|(index, _)| *index <= s.commit) {
-            let (seen, witness) = *self.committed.entry(*index).or_insert((*term, s.id));
-            if seen != *term {
+        for (index, term) in s.tail.cells().filter(|(index, _)| *index <= s.commit) {
+            let (seen, witness) = *self.committed.entry(index).or_insert((term, s.id));
+            if seen != term {
                 self.found(format!("entry {index}: {seen} committed on {witness}, {term} on {}", s.name));
-            } else if witness != s.id && *index > counted {
+            } else if witness != s.id && index > counted {
                 self.entries_agreed += 1;
             }
         }

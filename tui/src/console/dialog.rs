@@ -8,10 +8,11 @@ use raftdeck_shared::wire;
 use super::{
     acts::{CUT_TTLS_MS, Effect},
     field::Field,
-    keys,
     model::{Act, Button, Confirm, Dialog, Form, Model},
     msg::Cmd,
+    palette,
     theme::Tone,
+    update, yank,
 };
 
 /// What the form asks for, in order.
@@ -21,17 +22,15 @@ pub(crate) const FIELD_NAMES: [&str; 3] = ["handler", "payload", "queue"];
 pub(crate) fn key(model: &mut Model, key: &KeyEvent) -> Vec<Cmd> {
     let Some(open) = model.dialog.take() else { return Vec::new() };
     if key.code == KeyCode::Esc {
+        if matches!(open, Dialog::Filter(_)) {
+            update::set_filter(model, "");
+        }
         return Vec::new();
     }
     match open {
-        Dialog::Help(line) => {
-            let line = match key.code {
-                KeyCode::Char('?' | 'q') | KeyCode::Enter => return Vec::new(),
-                KeyCode::Down | KeyCode::PageDown => line.saturating_add(1),
-                KeyCode::Up | KeyCode::PageUp => line.saturating_sub(1),
-                _ => line,
-            };
-            model.dialog = Some(Dialog::Help(line.min(keys::TABLE.len())));
+        Dialog::Palette(palette) => palette::key(model, palette, key),
+        Dialog::Filter(field) => {
+            filter_key(model, field, key);
             Vec::new()
         }
         Dialog::Confirm(confirm) => confirm_key(model, *confirm, key),
@@ -44,15 +43,36 @@ pub(crate) fn paste(model: &mut Model, text: &str) {
     match &mut model.dialog {
         Some(Dialog::Confirm(confirm)) => confirm.typed.insert(text),
         Some(Dialog::Submit(form)) => form.fields[form.at].insert(text),
-        Some(Dialog::Help(_)) | None => {}
+        Some(Dialog::Palette(palette)) => palette.field.insert(text),
+        Some(Dialog::Filter(field)) => {
+            field.insert(text);
+            let typed = field.text();
+            update::set_filter(model, &typed);
+        }
+        None => {}
     }
+}
+
+/// The view is filtered while the filter is typed.
+fn filter_key(model: &mut Model, mut field: Field, key: &KeyEvent) {
+    if key.code == KeyCode::Enter {
+        return;
+    }
+    if field.key(key) {
+        update::set_filter(model, &field.text());
+    }
+    model.dialog = Some(Dialog::Filter(field));
 }
 
 fn confirm_key(model: &mut Model, mut confirm: Confirm, key: &KeyEvent) -> Vec<Cmd> {
     let effect = confirm.act.effect(model);
     match key.code {
+        KeyCode::Char('y') if !effect.quorum_lost => return copy(model, confirm),
         KeyCode::Enter => match confirm.chosen(&effect) {
-            Some(Button::Go) => return confirm.act.start(model),
+            Some(Button::Go) => {
+                model.same_as = effect.same_as;
+                return confirm.act.start(model);
+            }
             Some(Button::Cancel) => {
                 model.say(Tone::Plain, "cancelled: nothing was done");
                 return Vec::new();
@@ -78,6 +98,12 @@ fn confirm_key(model: &mut Model, mut confirm: Confirm, key: &KeyEvent) -> Vec<C
     }
     model.dialog = Some(Dialog::Confirm(Box::new(confirm)));
     Vec::new()
+}
+
+/// Copies the command that does the same; the question stays.
+fn copy(model: &mut Model, confirm: Confirm) -> Vec<Cmd> {
+    model.dialog = Some(Dialog::Confirm(Box::new(confirm)));
+    yank::copy(model)
 }
 
 impl Confirm {

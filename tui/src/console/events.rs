@@ -8,11 +8,14 @@
 //! grows, so that an election is still on the screen after a thousand jobs; and what is kept of the story is kept apart
 //! from the routine, so that it is still there after a million.
 //!
-//! Scrolling up holds the view at a line ([`View::Held`]); what comes later is counted, never pushed in.
+//! Scrolling up holds the view at a line ([`Reading::Held`]); what comes later is counted, never pushed in.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
+
+use raftdeck_shared::wire;
 
 use super::{
+    filter::Filter,
     story::{Told, Weight},
     theme::Tone,
 };
@@ -29,10 +32,16 @@ pub(crate) struct Stamp {
     pub(crate) seq: u64,
 }
 
+impl Stamp {
+    pub(crate) fn of(o: &wire::Observation) -> Stamp {
+        Stamp { at_ms: o.at_ms, logical: o.logical, node: o.node, seq: o.seq }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Event {
     stamp: Stamp,
-    told: Told,
+    told: Arc<Told>,
 }
 
 /// A line of the pane.
@@ -45,7 +54,7 @@ pub(crate) struct Line {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum View {
+pub(crate) enum Reading {
     /// The newest line is at the bottom.
     #[default]
     Follow,
@@ -60,8 +69,6 @@ pub(crate) struct Events {
     /// The newest stamp seen of anybody: this console's side of the hybrid clock.
     clock: Stamp,
     own: u64,
-    pub(crate) every: bool,
-    pub(crate) view: View,
 }
 
 impl Events {
@@ -77,7 +84,7 @@ impl Events {
             Weight::Commit { .. } | Weight::Job | Weight::Detail => &mut self.routine,
         };
         let at = kept.partition_point(|e| e.stamp <= stamp);
-        kept.insert(at, Event { stamp, told });
+        kept.insert(at, Event { stamp, told: Arc::new(told) });
         if kept.len() > KEPT_MAX {
             kept.pop_front();
         }
@@ -106,11 +113,11 @@ impl Events {
     }
 
     /// All lines, oldest first.
-    pub(crate) fn lines(&self) -> Vec<Line> {
+    pub(crate) fn lines(&self, every: bool) -> Vec<Line> {
         let mut lines = Vec::new();
         let mut run = Run::default();
         for event in self.all() {
-            match (&event.told.weight, self.every) {
+            match (&event.told.weight, every) {
                 (Weight::Detail, false) => {}
                 (Weight::Commit { .. } | Weight::Job, false) => {
                     if run.work.as_ref().is_some_and(|work| work.stamp.node != event.stamp.node) {
@@ -130,21 +137,40 @@ impl Events {
         lines
     }
 
-    /// How many of `lines` are below the bottom of the view.
-    pub(crate) fn newer(&self, lines: &[Line]) -> usize {
-        match self.view {
-            View::Follow => 0,
-            View::Held(at) => lines.len() - lines.partition_point(|l| l.stamp <= at),
+    /// The lines that a filter wants, oldest first.
+    pub(crate) fn wanted(&self, every: bool, filter: Option<&Filter>) -> Vec<Line> {
+        let mut lines = self.lines(every);
+        if let Some(filter) = filter {
+            lines.retain(|line| {
+                filter.wants(&line.text, |field| match field {
+                    "node" => line.text.split(' ').next().map(str::to_owned),
+                    _ => line
+                        .text
+                        .split([' ', ':', ','])
+                        .find_map(|w| w.strip_prefix('T'))
+                        .and_then(|term| (field == "term" && term.parse::<u64>().is_ok()).then(|| term.to_owned())),
+                })
+            });
+        }
+        lines
+    }
+}
+
+impl Reading {
+    /// How many of `lines` are below the bottom.
+    pub(crate) fn newer(self, lines: &[Line]) -> usize {
+        match self {
+            Reading::Follow => 0,
+            Reading::Held(at) => lines.len() - lines.partition_point(|l| l.stamp <= at),
         }
     }
 
-    /// Moves the view by lines, up if negative. At the newest line it follows again.
-    pub(crate) fn scroll(&mut self, by: isize) {
-        let lines = self.lines();
-        let Some(last) = lines.len().checked_sub(1) else { return };
-        let bottom = last.saturating_sub(self.newer(&lines));
+    /// Moved by lines, up if negative. At the newest line it follows again.
+    pub(crate) fn scrolled(self, lines: &[Line], by: isize) -> Reading {
+        let Some(last) = lines.len().checked_sub(1) else { return self };
+        let bottom = last.saturating_sub(self.newer(lines));
         let target = bottom.saturating_add_signed(by).min(last);
-        self.view = if target == last && by > 0 { View::Follow } else { View::Held(lines[target].stamp) };
+        if target == last && by > 0 { Reading::Follow } else { Reading::Held(lines[target].stamp) }
     }
 }
 
@@ -286,7 +312,7 @@ mod tests {
     }
 
     fn texts(events: &Events) -> Vec<String> {
-        events.lines().into_iter().map(|l| l.text).collect()
+        events.lines(false).into_iter().map(|l| l.text).collect()
     }
 
     #[test]
@@ -309,8 +335,7 @@ mod tests {
             events.insert(stamp(2 + i, 2, 3), told("n3 stores", Weight::Detail));
         }
         assert_eq!(texts(&events), ["n2 LEADS T7", "n2 commits 100..599; 500 job changes, last: job 499: completed"]);
-        events.every = true;
-        assert_eq!(events.lines().len(), 1501);
+        assert_eq!(events.lines(true).len(), 1501);
     }
 
     #[test]
@@ -321,9 +346,9 @@ mod tests {
             events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
         }
         assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
-        events.scroll(-1);
+        let held = Reading::Follow.scrolled(&events.lines(false), -1);
         events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", echo(5)));
-        assert_eq!(events.newer(&events.lines()), 1, "a held line may grow, but does not move");
+        assert_eq!(held.newer(&events.lines(false)), 1, "a held line may grow, but does not move");
         events.own(9, Tone::You, "YOU heal".into());
         events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", echo(5)));
         assert_eq!(texts(&events).len(), 4, "a headline stands between");
@@ -347,8 +372,7 @@ mod tests {
             events.insert(stamp(2 + at, 0, 3), told("n3 stores", Weight::Detail));
         }
         assert_eq!(texts(&events), ["n2 LEADS T7"]);
-        events.every = true;
-        assert_eq!(events.lines().len(), 1 + KEPT_MAX);
+        assert_eq!(events.lines(true).len(), 1 + KEPT_MAX);
     }
 
     #[test]
@@ -357,14 +381,13 @@ mod tests {
         for at in 0..10 {
             events.insert(stamp(at, 0, 1), told(&format!("e{at}"), Weight::Headline));
         }
-        events.scroll(-3);
-        assert_eq!(events.view, View::Held(stamp(6, 0, 1)));
+        let held = Reading::Follow.scrolled(&events.lines(false), -3);
+        assert_eq!(held, Reading::Held(stamp(6, 0, 1)));
         for at in 10..14 {
             events.insert(stamp(at, 0, 1), told("later", Weight::Headline));
         }
-        assert_eq!(events.newer(&events.lines()), 7);
-        events.scroll(100);
-        assert_eq!(events.view, View::Follow);
+        assert_eq!(held.newer(&events.lines(false)), 7);
+        assert_eq!(held.scrolled(&events.lines(false), 100), Reading::Follow);
     }
 
     #[test]
@@ -373,7 +396,7 @@ mod tests {
         for at in 0..(KEPT_MAX as u64 + 5) {
             events.insert(stamp(at, 0, 1), told("e", Weight::Headline));
         }
-        assert_eq!(events.lines().len(), KEPT_MAX);
-        assert_eq!(events.lines()[0].stamp.at_ms, 5);
+        assert_eq!(events.lines(false).len(), KEPT_MAX);
+        assert_eq!(events.lines(false)[0].stamp.at_ms, 5);
     }
 }

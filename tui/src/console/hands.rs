@@ -1,22 +1,28 @@
 //! Does what `update` asked for. Each act is a task of its own that answers with one line; the loop never waits.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use raftdeck_shared::{
-    client::{Client, words},
-    ids::NodeId,
+    client::{Client, channel, words},
+    ids::{JobId, NodeId},
     wire::{self, admin_client::AdminClient, fault_spec},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::timeout,
-};
+use tokio::{task::AbortHandle, time::timeout};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
+    jobs::{Job, PAGE_MAX, Page},
     msg::{ActId, Body, Cmd, Msg, Slot},
-    net::Clock,
+    net::{self, Ears},
     text::clean,
 };
 use crate::cli::values::count;
@@ -27,6 +33,9 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 /// A submit may wait for an election.
 const SUBMIT_MAX: Duration = Duration::from_secs(10);
 
+/// So much of the end of a log is read.
+const LOG_BYTES_MAX: u64 = 256 << 10;
+
 /// Who asked, as every other console shows it.
 const LABEL: &str = "console";
 
@@ -34,26 +43,52 @@ const LABEL: &str = "console";
 pub trait Launcher: Send + Sync {
     /// Starts the node's process anew; one line that says what was done, or why not.
     fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+    /// Where the node writes its log, if that is on this machine.
+    fn log(&self, node: NodeId) -> Option<PathBuf>;
 }
 
 #[derive(Clone)]
 pub(crate) struct Hands {
-    pub(crate) channels: Vec<Channel>,
-    /// The nodes' names, for the lines that go back.
-    pub(crate) addresses: Vec<String>,
-    pub(crate) jobs: Arc<Client>,
-    pub(crate) launcher: Option<Arc<dyn Launcher>>,
-    pub(crate) queue: mpsc::Sender<Msg>,
-    pub(crate) retry: Arc<Notify>,
-    pub(crate) clock: Clock,
+    lines: Arc<Mutex<Vec<Line>>>,
+    jobs: Arc<Client>,
+    launcher: Option<Arc<dyn Launcher>>,
+    ears: Ears,
+}
+
+/// The way to one node, and the task that watches it.
+#[derive(Debug)]
+struct Line {
+    address: String,
+    channel: Channel,
+    watch: AbortHandle,
 }
 
 impl Hands {
+    /// Hands that reach nobody yet.
+    pub(crate) fn new(jobs: Client, launcher: Option<Arc<dyn Launcher>>, ears: Ears) -> Hands {
+        Hands { lines: Arc::default(), jobs: Arc::new(jobs), launcher, ears }
+    }
+
+    /// Watches the node of a slot at this address, in place of any other. Nothing waits for it here.
+    pub(crate) fn reach(&self, slot: Slot, address: &str) {
+        let Ok(channel) = channel(address) else { return };
+        let watch = tokio::spawn(net::watch(slot, channel.clone(), self.ears.clone())).abort_handle();
+        let line = Line { address: address.to_owned(), channel, watch };
+        let mut lines = self.lines.lock().expect("no holder panics");
+        match lines.get_mut(slot.0) {
+            Some(before) => std::mem::replace(before, line).watch.abort(),
+            // Slots are given one after the other.
+            None => lines.push(line),
+        }
+    }
+
     /// Starts a command. Those that are about the terminal are none of ours.
     pub(crate) fn start(&self, cmd: Cmd) {
         let hands = self.clone();
         match cmd {
-            Cmd::Quit | Cmd::Suspend | Cmd::Repaint => {}
+            Cmd::Quit | Cmd::Suspend | Cmd::Repaint | Cmd::Dump | Cmd::Copy(_) | Cmd::Mouse(_) | Cmd::Record(_) => {}
+            Cmd::Reach { slot, api } => self.reach(slot, &api),
             Cmd::Kill { act, slot } => self.spawn(act, async move { hands.kill(slot).await }),
             Cmd::Cut { act, ends, ttl_ms } => self.spawn(act, async move { hands.cut(ends, ttl_ms).await }),
             Cmd::Heal { act, slots } => self.spawn(act, async move { hands.heal(slots).await }),
@@ -61,11 +96,35 @@ impl Hands {
                 match &hands.launcher {
                     Some(launcher) => {
                         let restarted = launcher.restart(node).await;
-                        hands.retry.notify_waiters();
+                        hands.ears.retry.notify_waiters();
                         restarted
                     }
                     None => Err("this console does not own the processes".into()),
                 }
+            }),
+            Cmd::CancelJobs { act, ids } => self.spawn(act, async move { hands.cancel(ids).await }),
+            Cmd::List => self.answer(async move {
+                let request = wire::ListRequest { limit: PAGE_MAX, ..Default::default() };
+                let listed = hands.jobs.list(request, CALL_MAX).await;
+                Body::Jobs(
+                    listed.map(|reply| Arc::new(Page::from_wire(&reply))).map_err(|e| clean(&format!("jobs: {e}"))),
+                )
+            }),
+            Cmd::Get(id) => self.answer(async move {
+                let reply = hands.jobs.get(JobId(id), 0, CALL_MAX).await.map_err(|e| e.to_string());
+                let job = reply.and_then(|r| r.job.ok_or_else(|| "no such job".into()));
+                Body::Job(job.map(|job| Arc::new(Job::from_wire(&job))).map_err(|e| clean(&format!("job {id}: {e}"))))
+            }),
+            Cmd::ReadLog { slot, id } => self.answer(async move {
+                let path = hands.launcher.as_ref().and_then(|launcher| launcher.log(id));
+                let read = match path {
+                    None => Err("this console does not see the files of the node".to_owned()),
+                    Some(path) => tokio::task::spawn_blocking(move || last_lines(&path))
+                        .await
+                        .map_err(|e| e.to_string())
+                        .and_then(|read| read.map_err(|e| e.to_string())),
+                };
+                Body::Log(slot, read)
             }),
             Cmd::Submit { act, job } => self.spawn(act, async move {
                 let done = hands.jobs.submit(job, SUBMIT_MAX).await.map_err(|e| e.to_string())?;
@@ -76,12 +135,29 @@ impl Hands {
     }
 
     fn spawn(&self, act: ActId, work: impl Future<Output = Result<String, String>> + Send + 'static) {
-        let (queue, clock) = (self.queue.clone(), self.clock);
+        let (queue, clock) = (self.ears.queue.clone(), self.ears.clock);
         tokio::spawn(async move {
             let outcome = work.await.map(|t| clean(&t)).map_err(|t| clean(&t));
             // A closed queue is a console that has ended: nobody is left to tell.
             let _ = queue.send(Msg { at: clock.now(), body: Body::Done(act, outcome) }).await;
         });
+    }
+
+    /// Tells what a question brought.
+    fn answer(&self, work: impl Future<Output = Body> + Send + 'static) {
+        let (queue, clock) = (self.ears.queue.clone(), self.ears.clock);
+        tokio::spawn(async move {
+            let body = work.await;
+            // A closed queue is a console that has ended: nobody is left to tell.
+            let _ = queue.send(Msg { at: clock.now(), body }).await;
+        });
+    }
+
+    async fn cancel(&self, ids: Vec<u64>) -> Result<String, String> {
+        let calls = ids.into_iter().map(|id| async move {
+            self.jobs.cancel(JobId(id), SUBMIT_MAX).await.map(|_| ()).map_err(|e| format!("job {id}: {e}"))
+        });
+        succeeded(join_all(calls).await).map(|done| format!("done for {}", count(done.len(), "job")))
     }
 
     async fn kill(&self, slot: Slot) -> Result<String, String> {
@@ -124,12 +200,26 @@ impl Hands {
     }
 
     fn admin(&self, slot: Slot) -> AdminClient<Channel> {
-        AdminClient::new(self.channels[slot.0].clone())
+        AdminClient::new(self.lines.lock().expect("no holder panics")[slot.0].channel.clone())
     }
 
     fn named(&self, slot: Slot, status: &Status) -> String {
-        format!("{}: {}", self.addresses[slot.0], line(status))
+        format!("{}: {}", self.lines.lock().expect("no holder panics")[slot.0].address, line(status))
     }
+}
+
+/// The last lines of a file, safe to draw. One that is not there yet has none.
+fn last_lines(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let from = file.metadata()?.len().saturating_sub(LOG_BYTES_MAX);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
+    // The first line of a piece is the end of one.
+    Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(from > 0)).map(clean).collect())
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

@@ -1,12 +1,10 @@
-//! The keys: one table that feeds dispatch, the footer, the help page and the read-only filter.
+//! The key table: one list that feeds dispatch, the footer, `?`, the `:` palette, the docs page and the read-only filter.
 //!
-//! Arrows move (and Ctrl-N, Ctrl-P); the vi letters do not, on purpose: `k` kills and `h` heals here, and a key that
-//! destroys must not lie beside one that moves. No Alt, and none of the keys that tmux, screen or the terminal's own flow
-//! control take (Ctrl-A, Ctrl-B, Ctrl-S, Ctrl-Q).
+//! Arrows and the vi letters move. Small letters look and steer the console; what breaks the cluster stands on `K` and
+//! `x`, away from them, and asks first. No Alt, and none of the keys that tmux, screen or the terminal's own flow control
+//! take (Ctrl-A, Ctrl-B, Ctrl-S, Ctrl-Q). Each row can be given other keys in the config file, by its name.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-
-use super::model::Pane;
+use super::model::{Pane, View};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -15,8 +13,9 @@ pub(crate) enum Action {
     Heal,
     Restart,
     Submit,
+    CancelJobs,
     Mark,
-    Unmark,
+    Back,
     Up,
     Down,
     Left,
@@ -28,40 +27,76 @@ pub(crate) enum Action {
     Every,
     NextPane,
     PreviousPane,
-    Focus(Pane),
+    Go(View),
+    Open,
     Zoom,
+    Filter,
+    NextFound,
+    PreviousFound,
+    NextNode,
+    Sort,
+    Reverse,
+    Hide(Hidden),
+    Pause,
+    Live,
+    Step(Way),
+    Event(Way),
+    Jump(Way),
+    Slower,
+    Faster,
+    Record,
+    Dump,
+    Copy,
+    Mouse,
+    Theme,
     Repaint,
     Suspend,
+    Palette,
     Help,
     Quit,
+}
+
+/// Direction in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Back,
+    On,
+}
+
+/// What the lanes can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hidden {
+    Appends,
+    Votes,
+    Jobs,
+}
+
+/// Where a row works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Always,
+    In(View),
+    Pane(Pane),
 }
 
 /// One row of the table.
 #[derive(Debug)]
 pub(crate) struct Binding {
-    keys: &'static [(KeyCode, KeyModifiers)],
-    /// The keys in words.
-    pub(crate) label: &'static str,
+    /// For the palette and the config file.
+    pub(crate) name: &'static str,
+    /// As the config file spells them; the first stands in footer and help.
+    pub(crate) keys: &'static [&'static str],
     pub(crate) action: Action,
     pub(crate) help: &'static str,
     /// One word for the footer; rows without one are in the help only.
     pub(crate) footer: Option<&'static str>,
-    /// Only while this pane is focused.
-    pub(crate) when: Option<Pane>,
+    pub(crate) when: When,
     /// Takes something away or changes the cluster: gone in read-only mode.
     pub(crate) danger: bool,
 }
 
-const NONE: KeyModifiers = KeyModifiers::NONE;
-const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
-
-const fn row(
-    keys: &'static [(KeyCode, KeyModifiers)],
-    label: &'static str,
-    action: Action,
-    help: &'static str,
-) -> Binding {
-    Binding { keys, label, action, help, footer: None, when: None, danger: false }
+const fn row(name: &'static str, keys: &'static [&'static str], action: Action, help: &'static str) -> Binding {
+    Binding { name, keys, action, help, footer: None, when: When::Always, danger: false }
 }
 
 impl Binding {
@@ -75,116 +110,116 @@ impl Binding {
         self
     }
 
-    const fn when(mut self, pane: Pane) -> Binding {
-        self.when = Some(pane);
+    const fn when(mut self, when: When) -> Binding {
+        self.when = when;
         self
     }
 }
 
-/// All keys. The first row that fits is taken.
+impl When {
+    /// True if a row for `self` and one for `other` may be meant by one key press.
+    pub(crate) fn meets(self, other: When) -> bool {
+        match (self, other) {
+            (When::Always, _) | (_, When::Always) => true,
+            (When::In(a), When::In(b)) => a == b,
+            (When::Pane(a), When::Pane(b)) => a == b,
+            (When::In(view), When::Pane(_)) | (When::Pane(_), When::In(view)) => view == View::Cluster,
+        }
+    }
+
+    pub(crate) fn holds(self, view: View, focus: Pane) -> bool {
+        match self {
+            When::Always => true,
+            When::In(at) => at == view,
+            When::Pane(pane) => view == View::Cluster && pane == focus,
+        }
+    }
+}
+
+const CLUSTER: When = When::In(View::Cluster);
+const MESSAGES: When = When::In(View::Messages);
+const JOBS: When = When::In(View::Jobs);
+const LOG: When = When::In(View::Log);
+
+/// All rows, in the order of footer and help. The first that fits is taken.
 pub(crate) const TABLE: &[Binding] = &[
-    row(&[(KeyCode::Char('k'), NONE)], "k", Action::Kill, "kill the node under the cursor").footer("kill").danger(),
-    row(&[(KeyCode::Char('x'), NONE)], "x", Action::Cut, "cut the marked nodes (or this one) from the others")
+    row("kill", &["K"], Action::Kill, "kill the node under the cursor").footer("kill").danger().when(CLUSTER),
+    row("cut", &["x"], Action::Cut, "cut the marked nodes (or this one) from the others")
         .footer("cut")
-        .danger(),
-    row(&[(KeyCode::Char('h'), NONE)], "h", Action::Heal, "heal all faults on all nodes").footer("heal").danger(),
-    row(&[(KeyCode::Char('r'), NONE)], "r", Action::Restart, "restart the node under the cursor")
+        .danger()
+        .when(CLUSTER),
+    row("heal", &["H"], Action::Heal, "heal all faults on all nodes").footer("heal").danger(),
+    row("restart", &["r"], Action::Restart, "restart the node under the cursor")
         .footer("restart")
-        .danger(),
-    row(&[(KeyCode::Char('s'), NONE)], "s", Action::Submit, "submit a job").footer("submit").danger(),
-    row(&[(KeyCode::Char(' '), NONE)], "space", Action::Mark, "mark the node: one side of a cut").footer("mark"),
-    row(&[(KeyCode::Esc, NONE)], "esc", Action::Unmark, "close, unmark all, back to the newest"),
-    row(
-        &[(KeyCode::Up, NONE), (KeyCode::Char('p'), CONTROL)],
-        "up",
-        Action::Up,
-        "node above; in Events: scroll back (also Ctrl-P)",
-    ),
-    row(
-        &[(KeyCode::Down, NONE), (KeyCode::Char('n'), CONTROL)],
-        "down",
-        Action::Down,
-        "node below; in Events: scroll on (also Ctrl-N)",
-    ),
-    row(&[(KeyCode::Left, NONE)], "left", Action::Left, "older log entries"),
-    row(&[(KeyCode::Right, NONE)], "right", Action::Right, "newer log entries"),
-    row(&[(KeyCode::PageUp, NONE)], "pgup", Action::PageUp, "ten lines, or twenty entries, back"),
-    row(&[(KeyCode::PageDown, NONE)], "pgdn", Action::PageDown, "ten lines, or twenty entries, on"),
-    row(&[(KeyCode::Home, NONE), (KeyCode::Char('g'), NONE)], "g", Action::Oldest, "to the oldest (also Home)"),
-    row(
-        &[(KeyCode::End, NONE), (KeyCode::Char('G'), NONE)],
-        "G",
-        Action::Newest,
-        "to the newest, and follow it (also End)",
-    ),
-    row(&[(KeyCode::Char('e'), NONE)], "e", Action::Every, "Events: the story, or every observation")
+        .danger()
+        .when(CLUSTER),
+    row("submit", &["s"], Action::Submit, "submit a job").footer("submit").danger(),
+    row("cancel", &["c"], Action::CancelJobs, "cancel the marked jobs, or the one under the cursor")
+        .footer("cancel")
+        .danger()
+        .when(JOBS),
+    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
+    row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
+        .footer("open"),
+    row("back", &["esc"], Action::Back, "close, unmark, drop the filter, back to the newest"),
+    row("up", &["up", "k"], Action::Up, "up; in Events: scroll back"),
+    row("down", &["down", "j"], Action::Down, "down; in Events: scroll on"),
+    row("left", &["left", "h"], Action::Left, "older log entries; 100 ms back while paused"),
+    row("right", &["right", "l"], Action::Right, "newer log entries; 100 ms on while paused"),
+    row("page-up", &["pgup", "ctrl-u"], Action::PageUp, "ten lines, or twenty entries, back"),
+    row("page-down", &["pgdn", "ctrl-d"], Action::PageDown, "ten lines, or twenty entries, on"),
+    row("oldest", &["g", "home"], Action::Oldest, "to the first, or the oldest"),
+    row("newest", &["G", "end"], Action::Newest, "to the last, or the newest, and follow it"),
+    row("every", &["e"], Action::Every, "Events: the story, or every observation")
         .footer("every")
-        .when(Pane::Events),
-    row(&[(KeyCode::Tab, NONE)], "tab", Action::NextPane, "next pane").footer("pane"),
-    row(&[(KeyCode::BackTab, NONE)], "shift-tab", Action::PreviousPane, "previous pane"),
-    row(&[(KeyCode::Char('1'), NONE)], "1", Action::Focus(Pane::Nodes), "Nodes"),
-    row(&[(KeyCode::Char('2'), NONE)], "2", Action::Focus(Pane::Logs), "Logs"),
-    row(&[(KeyCode::Char('3'), NONE)], "3", Action::Focus(Pane::Links), "Links"),
-    row(&[(KeyCode::Char('4'), NONE)], "4", Action::Focus(Pane::Events), "Events"),
+        .when(When::Pane(Pane::Events)),
+    row("appends", &["a"], Action::Hide(Hidden::Appends), "hide appends and commits, or show them")
+        .footer("appends")
+        .when(MESSAGES),
+    row("votes", &["v"], Action::Hide(Hidden::Votes), "hide votes, or show them").footer("votes").when(MESSAGES),
+    row("work", &["w"], Action::Hide(Hidden::Jobs), "hide what jobs do, or show it").footer("work").when(MESSAGES),
     row(
-        &[(KeyCode::Char('z'), NONE), (KeyCode::Enter, NONE)],
-        "z",
-        Action::Zoom,
-        "the focused pane alone, and back (also Enter)",
+        "filter",
+        &["/"],
+        Action::Filter,
+        "filter: words, !words, node:n2 kind:vote term>6 state:running; search in a log",
     )
-    .footer("zoom"),
-    row(&[(KeyCode::Char('l'), CONTROL)], "ctrl-l", Action::Repaint, "paint the screen anew"),
-    row(&[(KeyCode::Char('z'), CONTROL)], "ctrl-z", Action::Suspend, "back to the shell; fg returns"),
-    row(&[(KeyCode::Char('?'), NONE)], "?", Action::Help, "these keys").footer("help"),
-    row(&[(KeyCode::Char('q'), NONE), (KeyCode::Char('c'), CONTROL)], "q", Action::Quit, "quit (also Ctrl-C)")
-        .footer("quit"),
+    .footer("filter"),
+    row("next", &["n"], Action::NextFound, "next line found").footer("next").when(LOG),
+    row("previous", &["N"], Action::PreviousFound, "line found before").when(LOG),
+    row("next-node", &["tab"], Action::NextNode, "the log of the next node").footer("node").when(LOG),
+    row("sort", &["o"], Action::Sort, "order by the next column"),
+    row("reverse", &["O"], Action::Reverse, "the other way round"),
+    row("pane", &["tab"], Action::NextPane, "next pane").footer("pane").when(CLUSTER),
+    row("previous-pane", &["shift-tab"], Action::PreviousPane, "previous pane").when(CLUSTER),
+    row("zoom", &["z"], Action::Zoom, "the focused pane alone, and back").footer("zoom").when(CLUSTER),
+    row("cluster", &["1"], Action::Go(View::Cluster), "nodes, logs side by side, links, events, timeline"),
+    row("messages", &["2"], Action::Go(View::Messages), "what one node heard from another, in the order of cause"),
+    row("election", &["3"], Action::Go(View::Election), "votes as they were cast, and why they were refused"),
+    row("jobs", &["4"], Action::Go(View::Jobs), "the jobs"),
+    row("queues", &["5"], Action::Go(View::Queues), "the queues, and how much waits in each"),
+    row("log", &["6"], Action::Go(View::Log), "what the node under the cursor writes to its log"),
+    row("faults", &["7"], Action::Go(View::Faults), "faults in force, and the measured effect of each"),
+    row("pause", &["p"], Action::Pause, "pause and play: the screen as it was then, while the cluster goes on")
+        .footer("pause"),
+    row("live", &["L"], Action::Live, "back to now"),
+    row("step-back", &[","], Action::Step(Way::Back), "100 ms back"),
+    row("step-on", &["."], Action::Step(Way::On), "100 ms on"),
+    row("event-back", &["["], Action::Event(Way::Back), "to the event before"),
+    row("event-on", &["]"], Action::Event(Way::On), "to the next event"),
+    row("jump-back", &["{"], Action::Jump(Way::Back), "to the fault or election before"),
+    row("jump-on", &["}"], Action::Jump(Way::On), "to the next fault or election"),
+    row("slower", &["-"], Action::Slower, "play slower"),
+    row("faster", &["+", "="], Action::Faster, "play faster"),
+    row("record", &["R"], Action::Record, "record to a file what is seen from now on, and end it"),
+    row("dump", &["S"], Action::Dump, "write this screen to files, as text and with its colours"),
+    row("copy", &["y"], Action::Copy, "copy what is under the cursor, or the command that does the same"),
+    row("mouse", &["M"], Action::Mouse, "the wheel scrolls; then hold shift to select text"),
+    row("theme", &["t"], Action::Theme, "dark, light, colour-blind safe, mono"),
+    row("repaint", &["ctrl-l"], Action::Repaint, "paint the screen anew"),
+    row("suspend", &["ctrl-z"], Action::Suspend, "back to the shell; fg returns"),
+    row("palette", &[":"], Action::Palette, "all of this by name: `:kill n3`, `:job 17`, `:at 12:04:21`")
+        .footer("command"),
+    row("help", &["?"], Action::Help, "these keys").footer("help"),
+    row("quit", &["q", "ctrl-c"], Action::Quit, "quit").footer("quit"),
 ];
-
-/// The row a key stands for, whether or not it may be used now.
-pub(crate) fn find(key: &KeyEvent, focus: Pane) -> Option<&'static Binding> {
-    // Shift is part of the character itself; some terminals report it besides.
-    let modifiers = key.modifiers.difference(KeyModifiers::SHIFT);
-    TABLE
-        .iter()
-        .filter(|row| row.when.is_none_or(|pane| pane == focus))
-        .find(|row| row.keys.iter().any(|(code, m)| *code == key.code && *m == modifiers))
-}
-
-/// True for the two keys that work in every state: Ctrl-C and Ctrl-Z.
-pub(crate) fn always(key: &KeyEvent) -> bool {
-    matches!(key.code, KeyCode::Char('c' | 'z')) && key.modifiers.contains(KeyModifiers::CONTROL)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_means_two_things() {
-        for (at, row) in TABLE.iter().enumerate() {
-            for other in &TABLE[at + 1..] {
-                let apart = matches!((row.when, other.when), (Some(a), Some(b)) if a != b);
-                for key in row.keys {
-                    assert!(apart || !other.keys.contains(key), "{} and {} share {key:?}", row.label, other.label);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn all_that_changes_the_cluster_is_dangerous() {
-        for row in TABLE {
-            let changes =
-                matches!(row.action, Action::Kill | Action::Cut | Action::Heal | Action::Restart | Action::Submit);
-            assert_eq!(row.danger, changes, "{}", row.label);
-        }
-    }
-
-    #[test]
-    fn shift_does_not_hide_a_letter() {
-        let key = KeyEvent::new(KeyCode::Char('G'), KeyModifiers::SHIFT);
-        assert_eq!(find(&key, Pane::Nodes).map(|b| b.action), Some(Action::Newest));
-        let control = KeyEvent::new(KeyCode::Char('k'), KeyModifiers::CONTROL);
-        assert!(find(&control, Pane::Nodes).is_none(), "Ctrl-K must not kill");
-    }
-}

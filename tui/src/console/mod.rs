@@ -8,77 +8,92 @@
 //!
 //! - `update` is a function of the model and a message that carries its own time; `view` is a function of the model.
 //!   Neither does IO, so every screen can be had again from a list of messages.
-//! - The loop here waits for a message, takes all that is there, and draws if something changed. It never waits for the
+//! - What came from outside is kept as facts (`film`): so the past can be shown, and a recording be replayed.
+//! - The loop waits for a message, takes all that is there, and draws if something changed. It never waits for the
 //!   network. A key is drawn at once; when nothing happens and nothing ages, nothing is drawn.
 //! - A node that is down is a state to show, never a reason to stop.
 //!
-//! Rooms: `msg` the vocabulary; `model` and `update` the state; `status` what nodes say; `picture`, `quorum`, `reign`
-//! and `pace` what follows from it; `events` and `story` what happened, in words; `votes` who votes for whom; `checks`
-//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table; `net` and `hands` the network;
-//! `term`, `theme`, `text`, `field` the screen; `view` the drawing.
+//! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who
+//! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
+//! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
+//! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
+//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
+//! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
+//! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
 
 mod acts;
+mod browse;
 mod checks;
+mod config;
+mod deck;
 mod dialog;
+mod dump;
 mod events;
 mod field;
+mod film;
+mod filter;
+mod fuzzy;
 mod hands;
+mod jobs;
+mod keymap;
 mod keys;
+mod members;
 mod model;
 mod msg;
 mod net;
+mod order;
+mod outage;
 mod pace;
+mod palette;
+mod past;
 mod picture;
 mod quorum;
+mod record;
 mod reign;
 mod status;
 mod story;
+mod tail;
+mod tape;
 mod term;
 #[cfg(test)]
 mod tests;
 mod text;
 mod theme;
+mod trace;
 mod update;
 mod view;
 mod votes;
+mod world;
+mod yank;
 
 use std::{
     io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use crossterm::event::{self, Event};
 use raftdeck_shared::{
     client::{Client, channel},
     cluster,
     ids::NodeId,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    config::Config,
+    deck::{Deck, QUEUE_MAX, Signals, read_keys},
+    film::{Film, Record},
     hands::Hands,
-    model::{Model, Node},
-    msg::{Body, Cmd, Msg, Slot},
-    net::{Clock, Ears, Newest},
+    model::Model,
+    msg::Slot,
+    net::{Clock, Ears},
+    record::Writer,
     term::Screen,
     theme::{Glyphs, Skin},
+    world::Fact,
 };
 pub use self::{hands::Launcher, theme::Theme};
-
-/// Messages that wait for the loop; more observations than that are dropped and counted.
-const QUEUE_MAX: usize = 4096;
-
-/// Shortest time between two frames that no key asked for.
-const FRAME: Duration = Duration::from_millis(33);
-
-/// How often the screen is looked at again while something on it ages.
-const TICK: Duration = Duration::from_millis(250);
 
 /// A member to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +120,19 @@ impl ConsoleNode {
     }
 }
 
+/// How a console looks and what it may do, as the command line says it. The config file comes after it.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// The config file, instead of the usual one.
+    pub config: Option<PathBuf>,
+    /// Colours or none; else the config file, else the environment says.
+    pub theme: Option<Theme>,
+    /// Draw with ASCII marks only.
+    pub ascii: bool,
+    /// Turns off every key that changes the cluster.
+    pub read_only: bool,
+}
+
 /// What a console is started with.
 #[derive(Clone, Default)]
 pub struct ConsoleOptions {
@@ -116,12 +144,8 @@ pub struct ConsoleOptions {
     pub handlers: Vec<String>,
     /// Restarts nodes; none when this console does not own their processes.
     pub launcher: Option<Arc<dyn Launcher>>,
-    /// Draw with ASCII marks only.
-    pub ascii: bool,
-    /// Turns off every key that changes the cluster.
-    pub read_only: bool,
-    /// Colours or none; [`Theme::detect`] looks at the environment.
-    pub theme: Theme,
+    /// How it looks.
+    pub look: Look,
 }
 
 /// Runs the console until it is quit, or told to end by SIGTERM, SIGHUP or SIGINT. The terminal is given back before this
@@ -130,150 +154,139 @@ pub struct ConsoleOptions {
 /// # Errors
 /// There is no terminal, no node, or an address is not one; or the terminal went away.
 pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        bail!("the console needs a terminal; without one, use: raftdeck watch --plain");
+    need_terminal("raftdeck watch --plain")?;
+    let (ears, inbox) = ears();
+    let hands = hands(&options, &ears)?;
+    let mut model = model(&options, ears.clock);
+    model.can_restart = options.launcher.is_some();
+    open(model, Some(hands), ears, inbox).await
+}
+
+/// Shows a recording in the console.
+///
+/// # Errors
+/// The file is no recording; or as [`run`].
+pub async fn replay(file: &Path, look: Look) -> anyhow::Result<()> {
+    need_terminal("raftdeck replay, in one")?;
+    let records = record::read(file).map_err(anyhow::Error::msg)?;
+    let Some(first) = records.first().map(|record| record.at.run_ms) else {
+        bail!("{}: nothing was recorded", file.display())
+    };
+    let (ears, inbox) = ears();
+    let mut model = model(&ConsoleOptions { look, ..ConsoleOptions::default() }, ears.clock);
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    replayed(&mut model, records, &name, first);
+    open(model, None, ears, inbox).await
+}
+
+/// Makes a model that looks at a recording, from a time of it on.
+fn replayed(model: &mut Model, records: Vec<Record>, name: &str, run_ms: u64) {
+    let (film, end) = Film::of_records(records.into_iter());
+    (model.film, model.live) = (film, end);
+    model.replay = Some(text::clean(name));
+    past::to(model, run_ms);
+    past::pause(model);
+}
+
+/// Records what the nodes say, without a screen, until SIGINT, SIGTERM, SIGHUP or `until` ends it; how many facts of how
+/// many nodes were written.
+///
+/// # Errors
+/// The file is there already or cannot be written; there is no node, or an address is not one.
+pub async fn record(
+    options: ConsoleOptions,
+    file: &Path,
+    until: impl Future<Output = ()>,
+) -> anyhow::Result<(u64, usize)> {
+    let (ears, mut inbox) = ears();
+    let hands = hands(&options, &ears)?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut model = model(&options, ears.clock);
+    let begun = Writer::begin(file, &model.live, &model.film);
+    let mut writer = begun.with_context(|| format!("cannot write {}", file.display()))?;
+    let mut until = std::pin::pin!(until);
+    loop {
+        let mut batch = Vec::new();
+        tokio::select! {
+            Some(msg) = inbox.recv() => batch.push(msg),
+            () = ears.newest.changed() => {}
+            () = signals.end() => break,
+            () = &mut until => break,
+        }
+        batch.extend(ears.newest.take());
+        for cmd in batch.into_iter().flat_map(|msg| update::update(&mut model, msg)) {
+            hands.start(cmd);
+        }
+        writer.follow(&model.film).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let clock = Clock::start();
+    Ok((writer.written, model.live.nodes.len()))
+}
+
+/// The page of all keys, with those of the config file.
+///
+/// # Errors
+/// What is wrong with the config file, with its lines.
+pub fn key_page(look: &Look) -> Result<String, Vec<String>> {
+    let config = config::read(look.config.as_deref());
+    if config.mistakes.is_empty() { Ok(config.keys.page()) } else { Err(config.mistakes) }
+}
+
+fn need_terminal(instead: &str) -> anyhow::Result<()> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        bail!("the console needs a terminal; without one, use: {instead}");
+    }
+    Ok(())
+}
+
+fn ears() -> (Ears, mpsc::Receiver<msg::Msg>) {
     let (queue, inbox) = mpsc::channel(QUEUE_MAX);
-    let newest = Arc::new(Newest::new(options.nodes.len()));
-    let ears = Ears { queue: queue.clone(), newest, retry: Arc::default(), clock };
-    let hands = connect(&options, &ears)?;
-    let signals = Signals::listen().context("cannot listen for signals")?;
-    let screen = Screen::enter().context("cannot take the terminal")?;
-    let (gone, input_gone) = oneshot::channel();
-    std::thread::spawn(move || read_keys(&queue, clock, gone));
-    let deck = Deck { model: model(options), screen, hands, inbox, ears, signals, input_gone };
-    deck.run().await
+    (Ears { queue, newest: Arc::default(), retry: Arc::default(), clock: Clock::start() }, inbox)
 }
 
 /// Opens the channels and starts a task for each node. Nothing waits for a node here.
-fn connect(options: &ConsoleOptions, ears: &Ears) -> anyhow::Result<Hands> {
-    let addresses: Vec<String> = options.nodes.iter().map(|n| n.api.clone()).collect();
-    let jobs = Arc::new(Client::new(addresses.clone())?);
-    let channels = addresses.iter().map(|a| channel(a)).collect::<Result<Vec<_>, _>>()?;
-    for (at, channel) in channels.iter().enumerate() {
-        tokio::spawn(net::watch(Slot(at), channel.clone(), ears.clone()));
+fn hands(options: &ConsoleOptions, ears: &Ears) -> anyhow::Result<Hands> {
+    for node in &options.nodes {
+        channel(&node.api)?;
     }
-    let (queue, retry, clock) = (ears.queue.clone(), Arc::clone(&ears.retry), ears.clock);
-    Ok(Hands { channels, addresses, jobs, launcher: options.launcher.clone(), queue, retry, clock })
+    let jobs = Client::new(options.nodes.iter().map(|n| n.api.clone()))?;
+    let hands = Hands::new(jobs, options.launcher.clone(), ears.clone());
+    for (at, node) in options.nodes.iter().enumerate() {
+        hands.reach(Slot(at), &node.api);
+    }
+    Ok(hands)
 }
 
-fn model(options: ConsoleOptions) -> Model {
-    let skin = Skin { theme: options.theme, glyphs: Glyphs::choose(options.ascii) };
-    let nodes = options.nodes.into_iter().map(|n| {
-        let name = n.name.or_else(|| n.id.map(|id| id.to_string())).unwrap_or_else(|| n.api.clone());
-        Node::new(n.id, text::clean(&name), n.api)
-    });
-    let mut model = Model::new(options.cluster_id, nodes.collect(), skin);
-    model.handlers = options.handlers;
-    model.read_only = options.read_only;
-    model.can_restart = options.launcher.is_some();
+fn model(options: &ConsoleOptions, clock: Clock) -> Model {
+    let look = &options.look;
+    let Config { theme, ascii, mouse, read_only, keys, colors, mistakes } = config::read(look.config.as_deref());
+    // NO_COLOR and a dumb terminal are before the file, and the command line is before all.
+    let found = match Theme::detect() {
+        Theme::Mono => Theme::Mono,
+        detected => theme.unwrap_or(detected),
+    };
+    let mut skin = Skin::new(look.theme.unwrap_or(found), Glyphs::choose(look.ascii || ascii));
+    skin.own = colors;
+    let mut model = Model::new(options.cluster_id.clone(), skin);
+    model.now = clock.now();
+    for node in &options.nodes {
+        let name = node.name.clone().or_else(|| node.id.map(|id| id.to_string())).unwrap_or_else(|| node.api.clone());
+        model.tell(Fact::Member { id: node.id, name: text::clean(&name), api: node.api.clone() });
+    }
+    model.handlers.clone_from(&options.handlers);
+    model.read_only = look.read_only || read_only;
+    (model.mouse, model.keys, model.to_say) = (mouse, keys, mistakes);
     model
 }
 
-/// Reads the terminal on a thread of its own, as reading cannot be interrupted. Ends with the process, or when the
-/// terminal is gone, which dropping `_gone` tells.
-fn read_keys(queue: &mpsc::Sender<Msg>, clock: Clock, _gone: oneshot::Sender<()>) {
-    while let Ok(event) = event::read() {
-        let body = match event {
-            Event::Key(key) => Body::Key(key),
-            Event::Paste(text) => Body::Paste(text),
-            Event::Resize(_, _) => Body::Resize,
-            Event::FocusGained | Event::FocusLost | Event::Mouse(_) => continue,
-        };
-        if queue.blocking_send(Msg { at: clock.now(), body }).is_err() {
-            return;
-        }
+/// Takes the terminal and runs the loop.
+async fn open(model: Model, hands: Option<Hands>, ears: Ears, inbox: mpsc::Receiver<msg::Msg>) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let mut screen = Screen::enter().context("cannot take the terminal")?;
+    if model.mouse {
+        screen.mouse(true)?;
     }
-}
-
-struct Signals {
-    terminate: Signal,
-    hang_up: Signal,
-    interrupt: Signal,
-    go_on: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            go_on: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
-        })
-    }
-}
-
-/// The loop and what it owns.
-struct Deck {
-    model: Model,
-    screen: Screen,
-    hands: Hands,
-    inbox: mpsc::Receiver<Msg>,
-    ears: Ears,
-    signals: Signals,
-    input_gone: oneshot::Receiver<()>,
-}
-
-impl Deck {
-    async fn run(mut self) -> anyhow::Result<()> {
-        let mut last_frame = Instant::now();
-        self.screen.draw(|frame| view::draw(&self.model, frame))?;
-        let mut dirty = false;
-        loop {
-            let mut urgent = false;
-            let mut batch = Vec::new();
-            tokio::select! {
-                Some(msg) = self.inbox.recv() => batch.push(msg),
-                () = self.ears.newest.changed() => {}
-                () = sleep(TICK), if self.model.ages() => batch.push(Msg { at: self.ears.clock.now(), body: Body::Tick }),
-                () = sleep_until(last_frame + FRAME), if dirty => {}
-                _ = self.signals.go_on.recv() => {
-                    self.screen.resume()?;
-                    urgent = true;
-                }
-                _ = self.signals.terminate.recv() => return Ok(()),
-                _ = self.signals.hang_up.recv() => return Ok(()),
-                _ = self.signals.interrupt.recv() => return Ok(()),
-                _ = &mut self.input_gone => bail!("the terminal's input ended"),
-            }
-            while batch.len() < QUEUE_MAX
-                && let Ok(msg) = self.inbox.try_recv()
-            {
-                batch.push(msg);
-            }
-            batch.extend(self.ears.newest.take());
-            dirty |= !batch.is_empty();
-            for msg in batch {
-                urgent |= matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize);
-                for cmd in update::update(&mut self.model, msg) {
-                    match cmd {
-                        Cmd::Quit => return Ok(()),
-                        Cmd::Suspend => self.suspend().await?,
-                        Cmd::Repaint => self.screen.repaint()?,
-                        Cmd::Kill { .. }
-                        | Cmd::Cut { .. }
-                        | Cmd::Heal { .. }
-                        | Cmd::Restart { .. }
-                        | Cmd::Submit { .. } => self.hands.start(cmd),
-                    }
-                }
-            }
-            if urgent || (dirty && last_frame.elapsed() >= FRAME) {
-                self.screen.draw(|frame| view::draw(&self.model, frame))?;
-                last_frame = Instant::now();
-                dirty = false;
-            }
-        }
-    }
-
-    /// Stops until the shell says to go on. Where nobody can stop us (no job control), we are back at once.
-    async fn suspend(&mut self) -> anyhow::Result<()> {
-        self.screen.suspend()?;
-        // Elapsed: no stop came.
-        let _ = timeout(Duration::from_secs(1), self.signals.go_on.recv()).await;
-        self.screen.resume()?;
-        Ok(())
-    }
+    let (gone, input_gone) = oneshot::channel();
+    let (queue, clock) = (ears.queue.clone(), ears.clock);
+    std::thread::spawn(move || read_keys(&queue, clock, gone));
+    Deck { model, screen, hands, inbox, ears, signals, input_gone, writer: None }.run().await
 }

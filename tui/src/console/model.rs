@@ -1,22 +1,26 @@
-//! All that the console knows: one value, changed in one place (`update`), drawn without being changed (`view`).
+//! All that the console holds: what the nodes said, now and then (`live`, `film`), and how the operator looks at it. One
+//! value, changed in one place (`update`), drawn without being changed (`view`).
 //!
-//! A node that is gone keeps its last word, marked with its age: the console never forgets what was true because it can
-//! no longer ask.
+//! What is drawn is [`Model::shown`]: the present, or the moment of the past that was gone to. What is done is done to the
+//! present, always.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raftdeck_shared::ids::{Index, NodeId};
+use raftdeck_shared::ids::Index;
 
 use super::{
-    checks::Checks,
-    events::Events,
+    browse::{self, Browse},
+    events::Reading,
     field::Field,
+    film::{Film, Record},
+    filter::Filter,
+    keymap::Keymap,
     msg::{ActId, Slot, Time},
-    pace::Pace,
-    reign::Reign,
-    status::{FaultKind, Status},
+    order::Order,
+    palette::Palette,
+    past::Past,
     theme::{Skin, Tone},
-    votes::Votes,
+    world::{Fact, World},
 };
 
 /// How long a toast stays.
@@ -25,53 +29,41 @@ const TOAST_MS: u64 = 6_000;
 /// How long one that reports a failure stays.
 const TOAST_BAD_MS: u64 = 12_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Conn {
-    Connecting,
-    Live,
-    Retrying {
-        at_run_ms: u64,
-        why: String,
-    },
-    /// It answers, but as a member of another cluster.
-    Foreign(String),
+/// What fills the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum View {
+    #[default]
+    Cluster,
+    Messages,
+    Election,
+    Jobs,
+    Queues,
+    Log,
+    Faults,
+    /// One job; opened out of the list.
+    Job,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    /// From the cluster file, or from its first word.
-    pub(crate) id: Option<NodeId>,
-    pub(crate) name: String,
-    pub(crate) api: String,
-    pub(crate) conn: Conn,
-    /// It could not be reached since it was last live, or ever.
-    pub(crate) failed: bool,
-    /// Its last word, and when it came.
-    pub(crate) status: Option<(Status, Time)>,
-    /// Newest observation taken, of the boot in `status`.
-    pub(crate) seen_seq: u64,
-    /// Observations of it that never came.
-    pub(crate) dropped: u64,
-}
+impl View {
+    /// Those with a key, in the order of the keys.
+    pub(crate) const ALL: [View; 7] =
+        [View::Cluster, View::Messages, View::Election, View::Jobs, View::Queues, View::Log, View::Faults];
 
-impl Node {
-    pub(crate) fn live(&self) -> bool {
-        self.conn == Conn::Live
-    }
-
-    pub(crate) fn word(&self) -> Option<&Status> {
-        self.status.as_ref().map(|(status, _)| status)
-    }
-
-    /// How old its last word is. Nothing for a live node: what it said is what is.
-    pub(crate) fn age_ms(&self, now: Time) -> u64 {
-        match (&self.conn, &self.status) {
-            (Conn::Live, _) | (_, None) => 0,
-            (_, Some((_, at))) => now.run_ms.saturating_sub(at.run_ms),
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            View::Cluster => "cluster",
+            View::Messages => "messages",
+            View::Election => "election",
+            View::Jobs => "jobs",
+            View::Queues => "queues",
+            View::Log => "log",
+            View::Faults => "faults",
+            View::Job => "job",
         }
     }
 }
 
+/// A part of the cluster view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Pane {
     #[default]
@@ -86,10 +78,10 @@ impl Pane {
 
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Pane::Nodes => "Nodes [1]",
-            Pane::Logs => "Logs [2]",
-            Pane::Links => "Links [3]",
-            Pane::Events => "Events [4]",
+            Pane::Nodes => "Nodes",
+            Pane::Logs => "Logs",
+            Pane::Links => "Links",
+            Pane::Events => "Events",
         }
     }
 }
@@ -111,6 +103,8 @@ pub(crate) enum Act {
         side: BTreeSet<Slot>,
         ttl: usize,
     },
+    /// Jobs, by their ids.
+    Cancel(Vec<u64>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,8 +124,9 @@ pub(crate) struct Form {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dialog {
-    /// Scrolled by so many lines.
-    Help(usize),
+    Palette(Palette),
+    /// The filter of the view, as it is being typed.
+    Filter(Field),
     Confirm(Box<Confirm>),
     Submit(Form),
 }
@@ -145,115 +140,109 @@ pub(crate) struct Toast {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
+    /// Of the console, whatever moment is shown.
     pub(crate) now: Time,
-    /// Empty until the first node has said it.
-    pub(crate) cluster_id: String,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) events: Events,
-    pub(crate) checks: Checks,
-    pub(crate) votes: Votes,
+    pub(crate) live: World,
+    pub(crate) film: Film,
+    pub(crate) past: Option<Past>,
+    /// The name of the recording that is looked at instead of a cluster.
+    pub(crate) replay: Option<String>,
 
+    pub(crate) view: View,
     pub(crate) focus: Pane,
     /// The focused pane has the whole screen.
     pub(crate) zoom: bool,
+    /// The node that is meant.
     pub(crate) cursor: usize,
     pub(crate) marked: BTreeSet<Slot>,
+    pub(crate) order: Order,
+    pub(crate) browse: Browse,
     /// Newest index shown; none: follows the log.
     pub(crate) log_held: Option<Index>,
+    /// Every observation instead of the story.
+    pub(crate) every: bool,
+    pub(crate) reading: Reading,
+    pub(crate) filters: BTreeMap<View, Filter>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) toast: Option<Toast>,
+    /// Told one after the other when the one before has gone.
+    pub(crate) to_say: Vec<String>,
 
     acts: u64,
     /// Acts under way, in words.
     pub(crate) pending: BTreeMap<u64, String>,
-    pub(crate) reign: Reign,
-    pub(crate) pace: Pace,
+    /// The last act, as the command line would do it.
+    pub(crate) same_as: String,
+    /// The file that is recorded to.
+    pub(crate) recording: Option<String>,
 
     pub(crate) handlers: Vec<String>,
     pub(crate) read_only: bool,
     pub(crate) can_restart: bool,
+    pub(crate) mouse: bool,
+    pub(crate) keys: Keymap,
     pub(crate) skin: Skin,
 }
 
 impl Model {
-    pub(crate) fn new(cluster_id: String, nodes: Vec<Node>, skin: Skin) -> Model {
+    pub(crate) fn new(cluster_id: String, skin: Skin) -> Model {
+        let live = World::new(cluster_id);
         Model {
             now: Time::default(),
-            cluster_id,
-            nodes,
-            events: Events::default(),
-            checks: Checks::default(),
-            votes: Votes::default(),
+            film: Film::of_live(live.clone()),
+            live,
+            past: None,
+            replay: None,
+            view: View::default(),
             focus: Pane::default(),
             zoom: false,
             cursor: 0,
             marked: BTreeSet::new(),
+            order: Order::default(),
+            browse: Browse::default(),
             log_held: None,
+            every: false,
+            reading: Reading::default(),
+            filters: BTreeMap::new(),
             dialog: None,
             toast: None,
+            to_say: Vec::new(),
             acts: 0,
             pending: BTreeMap::new(),
-            reign: Reign::default(),
-            pace: Pace::default(),
+            same_as: String::new(),
+            recording: None,
             handlers: Vec::new(),
             read_only: false,
             can_restart: false,
+            mouse: false,
+            keys: Keymap::default(),
             skin,
         }
     }
 
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Node)> {
-        self.nodes.iter().enumerate().map(|(at, node)| (Slot(at), node))
+    /// The world that is drawn.
+    pub(crate) fn shown(&self) -> &World {
+        self.past.as_ref().map_or(&self.live, |past| &past.world)
     }
 
-    pub(crate) fn node(&self, slot: Slot) -> Option<&Node> {
-        self.nodes.get(slot.0)
+    /// Something happened in the world.
+    pub(crate) fn tell(&mut self, fact: Fact) {
+        let record = Record { at: self.now, fact };
+        self.live.take(record.at, &record.fact);
+        self.film.push(record, &self.live);
     }
 
-    pub(crate) fn by_id(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.iter().find(|n| n.id == Some(id))
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.filters.get(&self.view).filter(|f| !f.is_empty())
     }
 
-    /// A node's name; its number where the name is not known.
-    pub(crate) fn name(&self, id: NodeId) -> String {
-        self.by_id(id).map_or_else(|| id.to_string(), |n| n.name.clone())
-    }
-
-    pub(crate) fn names<'a>(&self, ids: impl IntoIterator<Item = &'a NodeId>, between: &str) -> String {
-        ids.into_iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(between)
-    }
-
-    pub(crate) fn live(&self) -> usize {
-        self.nodes.iter().filter(|n| n.live()).count()
-    }
-
-    /// Faults in force, as their nodes tell: links cut, whether at one end or at both, and all else.
-    pub(crate) fn faults(&self) -> (usize, usize) {
-        let mut links = BTreeSet::new();
-        let mut others = 0;
-        for status in self.nodes.iter().filter(|n| n.live()).filter_map(Node::word) {
-            for fault in &status.faults {
-                match fault.kind {
-                    FaultKind::Cut(peer) => drop(links.insert((status.id.min(peer), status.id.max(peer)))),
-                    FaultKind::Kill | FaultKind::Unknown => others += 1,
-                }
-            }
-        }
-        (links.len(), others)
-    }
-
-    /// The newest index any node has.
-    pub(crate) fn last_index(&self) -> Index {
-        self.nodes.iter().filter_map(Node::word).map(|s| s.last).max().unwrap_or_default()
-    }
-
-    /// Something on the screen changes without news: a countdown, an age, a toast that will go.
+    /// Something on the screen changes without news: a countdown, an age, a toast that will go, time that is played.
     pub(crate) fn ages(&self) -> bool {
-        self.toast.is_some()
-            || self.reign.lost.is_some()
-            || self.faults() != (0, 0)
-            || self.live() < self.nodes.len()
-            || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
+        self.toast.is_some() || self.playing() || browse::asks(self) || (self.past.is_none() && self.live.ages())
+    }
+
+    pub(crate) fn playing(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.playing)
     }
 
     pub(crate) fn say(&mut self, tone: Tone, text: impl Into<String>) {

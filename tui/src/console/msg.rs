@@ -2,10 +2,15 @@
 //!
 //! Time is part of what happened. So a list of messages is a whole session: fed again, it makes the same screens.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyEvent;
 use raftdeck_shared::{ids::NodeId, wire};
 
-use super::status::Status;
+use super::{
+    jobs::{Job, Page},
+    status::Status,
+};
 
 /// When something happened: since the console started (for ageing) and as unix time (for showing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,23 +38,32 @@ pub(crate) struct Msg {
 pub(crate) enum Body {
     Key(KeyEvent),
     Paste(String),
+    /// Lines that the mouse wheel asks for, up if negative.
+    Wheel(isize),
     /// The size is asked of the terminal when drawing.
     Resize,
     Node(Slot, NodeMsg),
     /// An act has ended, with one line to show.
     Done(ActId, Result<String, String>),
+    /// A page of jobs, or why there is none.
+    Jobs(Result<Arc<Page>, String>),
+    Job(Result<Arc<Job>, String>),
+    /// The last lines of a node's log.
+    Log(Slot, Result<Vec<String>, String>),
+    /// What the console itself did has ended, with one line to show.
+    Told(Result<String, String>),
     /// Something on the screen ages.
     Tick,
 }
 
-/// News of one node.
+/// News of one node. What is large is shared with the history.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeMsg {
     Connecting,
     /// A stream is open; this is the first word on it.
-    Snapshot(Box<Status>),
-    Status(Box<Status>),
-    Observed(Box<wire::Observation>),
+    Snapshot(Arc<Status>),
+    Status(Arc<Status>),
+    Observed(Arc<wire::Observation>),
     /// Observations that will not come: lost at the node because this console was slow, or here.
     Dropped(u64),
     /// The connection is gone; the next try is at this time since the start.
@@ -67,6 +81,19 @@ pub(crate) enum Cmd {
     Suspend,
     /// Paint everything anew.
     Repaint,
+    /// Write the screen to files.
+    Dump,
+    /// To the clipboard.
+    Copy(String),
+    /// Take the mouse, or give it back.
+    Mouse(bool),
+    /// Begin to record to a file, or end it.
+    Record(bool),
+    /// Watch a node at this address, in place of any other.
+    Reach {
+        slot: Slot,
+        api: String,
+    },
     Kill {
         act: ActId,
         slot: Slot,
@@ -88,5 +115,18 @@ pub(crate) enum Cmd {
     Submit {
         act: ActId,
         job: wire::NewJob,
+    },
+    CancelJobs {
+        act: ActId,
+        ids: Vec<u64>,
+    },
+    /// The newest jobs; answers with [`Body::Jobs`].
+    List,
+    /// One job; answers with [`Body::Job`].
+    Get(u64),
+    /// Answers with [`Body::Log`].
+    ReadLog {
+        slot: Slot,
+        id: NodeId,
     },
 }

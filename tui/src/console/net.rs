@@ -63,27 +63,31 @@ fn millis(span: Duration) -> u64 {
 }
 
 /// A status and when it came.
-type Word = (Time, Box<Status>);
+type Word = (Time, Arc<Status>);
 
 /// The newest status of each node that the loop has not taken yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Newest {
     cells: Mutex<Vec<Option<Word>>>,
     changed: Notify,
 }
 
 impl Newest {
-    pub(crate) fn new(nodes: usize) -> Newest {
-        Newest { cells: Mutex::new(vec![None; nodes]), changed: Notify::new() }
-    }
-
-    fn put(&self, slot: Slot, at: Time, status: Box<Status>) {
-        self.cells.lock().expect("no holder panics")[slot.0] = Some((at, status));
+    fn put(&self, slot: Slot, at: Time, status: Arc<Status>) {
+        let mut cells = self.cells.lock().expect("no holder panics");
+        if cells.len() <= slot.0 {
+            // A node that joined later.
+            cells.resize(slot.0 + 1, None);
+        }
+        cells[slot.0] = Some((at, status));
+        drop(cells);
         self.changed.notify_one();
     }
 
     fn forget(&self, slot: Slot) {
-        self.cells.lock().expect("no holder panics")[slot.0] = None;
+        if let Some(cell) = self.cells.lock().expect("no holder panics").get_mut(slot.0) {
+            *cell = None;
+        }
     }
 
     /// Waits until there is something to take.
@@ -184,17 +188,19 @@ impl Watch {
                     self.resume.from_seq = Some(if first_ever { raw.observation_seq.saturating_add(1) } else { 1 });
                     self.resume.boot_id.clone_from(&raw.boot_id);
                 }
-                self.tell(NodeMsg::Snapshot(Box::new(Status::from_wire(raw)))).await;
+                self.tell(NodeMsg::Snapshot(Arc::new(Status::from_wire(raw)))).await;
             }
             Event::Status(raw) => {
-                let status = Box::new(Status::from_wire(raw));
+                let status = Arc::new(Status::from_wire(raw));
                 self.ears.newest.put(self.slot, self.ears.clock.now(), status);
                 self.report_lost();
             }
-            Event::Observation(observation) => {
+            Event::Observation(mut observation) => {
+                // The stream says it; in a long history it would be the larger half.
+                observation.boot_id = String::new();
                 self.resume.from_seq = Some(observation.seq.saturating_add(1));
                 self.report_lost();
-                if !self.try_tell(NodeMsg::Observed(Box::new(observation))) {
+                if !self.try_tell(NodeMsg::Observed(Arc::new(observation))) {
                     self.lost += 1;
                 }
             }
@@ -255,8 +261,8 @@ mod tests {
 
     #[test]
     fn only_the_newest_word_of_the_present_stream_counts() {
-        let newest = Newest::new(2);
-        let word = |commit| Box::new(Status::from_wire(wire::NodeStatus { commit, ..Default::default() }));
+        let newest = Newest::default();
+        let word = |commit| Arc::new(Status::from_wire(wire::NodeStatus { commit, ..Default::default() }));
         (1..=9).for_each(|commit| newest.put(Slot(0), Time::default(), word(commit)));
         newest.put(Slot(1), Time::default(), word(5));
         newest.forget(Slot(1));

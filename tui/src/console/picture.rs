@@ -13,10 +13,10 @@ use std::collections::BTreeSet;
 use raftdeck_shared::ids::{Index, NodeId, Term};
 
 use super::{
-    model::{Model, Node},
     msg::Slot,
     quorum::Reach,
     status::{Jobs, Link, Role, Status},
+    world::{Node, World},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -33,20 +33,20 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    pub(crate) fn of(model: &Model) -> Picture {
-        let live = || model.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
-        let reach = reach(model);
+    pub(crate) fn of(world: &World) -> Picture {
+        let live = || world.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
+        let reach = reach(world);
         let term = live().map(|(_, s)| s.term).max().unwrap_or_default();
         let claims = || live().filter(|(_, s)| s.role == Role::Leader);
         let holds = |s: &Status| s.term >= term && reach.of(s.id).len() >= reach.majority();
         let leader = claims().find(|(_, s)| holds(s)).map(|(slot, _)| slot);
         let stale = claims().filter(|(_, s)| !holds(s)).map(|(slot, _)| slot).collect();
         let best = leader
-            .and_then(|slot| model.node(slot)?.word())
-            .or_else(|| model.nodes.iter().filter_map(Node::word).max_by_key(|s| s.applied));
+            .and_then(|slot| world.node(slot)?.word())
+            .or_else(|| world.nodes.iter().filter_map(Node::word).max_by_key(|s| s.applied));
         Picture {
             jobs: best.map(|s| s.jobs).unwrap_or_default(),
-            commit: model.nodes.iter().filter_map(Node::word).map(|s| s.commit).max().unwrap_or_default(),
+            commit: world.nodes.iter().filter_map(Node::word).map(|s| s.commit).max().unwrap_or_default(),
             reach,
             leader,
             stale,
@@ -59,14 +59,14 @@ impl Picture {
     }
 }
 
-fn reach(model: &Model) -> Reach {
+fn reach(world: &World) -> Reach {
     let mut reach = Reach::default();
-    let newest = model.nodes.iter().filter_map(Node::word).filter(|s| !s.voters.is_empty()).max_by_key(|s| s.commit);
+    let newest = world.nodes.iter().filter_map(Node::word).filter(|s| !s.voters.is_empty()).max_by_key(|s| s.commit);
     reach.voters = match newest {
         Some(status) => status.voters.iter().copied().collect(),
-        None => model.nodes.iter().filter_map(|n| n.id).collect(),
+        None => world.nodes.iter().filter_map(|n| n.id).collect(),
     };
-    for node in model.nodes.iter().filter(|n| n.live()) {
+    for node in world.nodes.iter().filter(|n| n.live()) {
         let Some(status) = node.word() else { continue };
         reach.up.insert(status.id);
         for peer in &status.peers {

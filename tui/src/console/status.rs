@@ -7,8 +7,9 @@ use raftdeck_shared::{
     ids::{Index, NodeId, Term},
     wire,
 };
+use serde::{Deserialize, Serialize};
 
-use super::text::clean;
+use super::{tail::Tail, text::clean};
 
 /// Most log cells kept of one node: more than the widest grid draws.
 const TAIL_MAX: usize = 4096;
@@ -16,7 +17,7 @@ const TAIL_MAX: usize = 4096;
 /// Most members, peers or faults believed of one message.
 const LIST_MAX: usize = 256;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     Follower,
     PreCandidate,
@@ -24,7 +25,7 @@ pub(crate) enum Role {
     Leader,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Link {
     Up,
     Down,
@@ -33,7 +34,7 @@ pub(crate) enum Link {
 }
 
 /// A peer as a node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) matched: Index,
@@ -42,7 +43,8 @@ pub(crate) struct Peer {
 }
 
 /// Jobs by state, over all queues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Jobs {
     pub(crate) scheduled: u64,
     pub(crate) available: u64,
@@ -65,22 +67,37 @@ impl Jobs {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FaultKind {
     Kill,
     Cut(NodeId),
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
     pub(crate) id: u64,
     pub(crate) kind: FaultKind,
     pub(crate) left_ms: u64,
 }
 
+/// A queue and the jobs in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) jobs: Jobs,
+}
+
+/// A node that another one knows, and where clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) api: String,
+}
+
 /// One node's word about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) id: NodeId,
     pub(crate) name: String,
@@ -102,19 +119,17 @@ pub(crate) struct Status {
     pub(crate) election_left_ms: u64,
     pub(crate) election_timeout_ms: u64,
     pub(crate) peers: Vec<Peer>,
-    /// Ascending by index.
-    pub(crate) tail: Vec<(Index, Term)>,
+    pub(crate) tail: Tail,
     pub(crate) jobs: Jobs,
+    pub(crate) queues: Vec<Queue>,
     pub(crate) executing: u64,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) known: Vec<Known>,
 }
 
 impl Status {
     pub(crate) fn from_wire(raw: wire::NodeStatus) -> Status {
-        let mut tail: Vec<(Index, Term)> =
-            raw.log_tail.iter().rev().take(TAIL_MAX).map(|c| (Index(c.index), Term(c.term))).collect();
-        tail.sort_unstable();
-        tail.dedup_by_key(|cell| cell.0);
+        let cells = raw.log_tail.iter().rev().take(TAIL_MAX).map(|c| (Index(c.index), Term(c.term)));
         Status {
             id: NodeId(raw.node),
             name: name_or_number(&raw.name, raw.node),
@@ -126,6 +141,8 @@ impl Status {
                 wire::Role::Follower | wire::Role::Unspecified => Role::Follower,
             },
             jobs: sum(&raw.queues),
+            queues: raw.queues.iter().take(LIST_MAX).map(queue).collect(),
+            known: raw.known.iter().take(LIST_MAX).map(known).collect(),
             pid: raw.pid,
             at_ms: raw.at_ms,
             faults_enabled: raw.faults_enabled,
@@ -141,16 +158,28 @@ impl Status {
             election_left_ms: raw.election_left_ms,
             election_timeout_ms: raw.election_timeout_ms,
             peers: raw.peers.iter().take(LIST_MAX).map(peer).collect(),
-            tail,
+            tail: Tail::of(cells.collect()),
             executing: raw.executing,
             faults: raw.faults.iter().take(LIST_MAX).map(fault).collect(),
             boot_id: raw.boot_id,
         }
     }
 
-    /// The term of the entry at `index`, if this status shows it.
-    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
-        self.tail.binary_search_by_key(&index, |cell| cell.0).ok().map(|at| self.tail[at].1)
+    /// As safe to draw as one that came over the wire.
+    pub(crate) fn cleaned(mut self) -> Status {
+        self.name = name_or_number(&self.name, self.id.0);
+        self.cluster_id = clean(&self.cluster_id);
+        self.voters.truncate(LIST_MAX);
+        self.peers.truncate(LIST_MAX);
+        self.queues.truncate(LIST_MAX);
+        self.faults.truncate(LIST_MAX);
+        self.known.truncate(LIST_MAX);
+        self.queues.iter_mut().for_each(|queue| queue.name = clean(&queue.name));
+        for known in &mut self.known {
+            known.name = name_or_number(&known.name, known.id.0);
+            known.api = clean(&known.api);
+        }
+        self
     }
 
     pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
@@ -188,6 +217,23 @@ fn fault(raw: &wire::Fault) -> Fault {
         Some(_) | None => FaultKind::Unknown,
     };
     Fault { id: raw.id, kind, left_ms: raw.left_ms }
+}
+
+fn known(raw: &wire::MemberAddress) -> Known {
+    Known { id: NodeId(raw.node), name: name_or_number(&raw.name, raw.node), api: clean(&raw.api) }
+}
+
+fn queue(raw: &wire::QueueStatus) -> Queue {
+    let jobs = Jobs {
+        scheduled: raw.scheduled,
+        available: raw.available,
+        running: raw.running,
+        retryable: raw.retryable,
+        completed: raw.completed,
+        cancelled: raw.cancelled,
+        discarded: raw.discarded,
+    };
+    Queue { name: clean(&raw.name), jobs }
 }
 
 fn sum(queues: &[wire::QueueStatus]) -> Jobs {

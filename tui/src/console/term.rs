@@ -16,6 +16,7 @@ use std::{
 };
 
 use crossterm::{
+    clipboard::CopyToClipboard,
     cursor, event, execute, queue,
     style::Colored,
     terminal::{
@@ -25,6 +26,9 @@ use crossterm::{
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{Signal, getpid, kill_process};
+
+/// Terminals drop a longer one: 100,000 bytes of base64.
+const COPY_BYTES_MAX: usize = 74_994;
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
@@ -60,6 +64,7 @@ impl FrameWriter {
 pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<FrameWriter>>,
     frame: FrameWriter,
+    mouse: bool,
 }
 
 impl Screen {
@@ -76,7 +81,7 @@ impl Screen {
         take()?;
         let frame = FrameWriter::default();
         let terminal = Terminal::new(CrosstermBackend::new(frame.clone()));
-        terminal.map(|terminal| Screen { terminal, frame }).inspect_err(|_| leave())
+        terminal.map(|terminal| Screen { terminal, frame, mouse: false }).inspect_err(|_| leave())
     }
 
     /// Draws a frame.
@@ -94,10 +99,37 @@ impl Screen {
         drawn.and(self.frame.send())
     }
 
+    /// The size of the terminal.
+    pub(crate) fn size(&self) -> io::Result<Rect> {
+        let size = self.terminal.size()?;
+        Ok(Rect::new(0, 0, size.width, size.height))
+    }
+
+    /// Hands a text to the terminal's clipboard (OSC 52), cut where terminals stop to listen.
+    pub(crate) fn copy(&self, text: &str) -> io::Result<()> {
+        let cut: String = text
+            .chars()
+            .scan(0, |bytes, c| {
+                *bytes += c.len_utf8();
+                (*bytes <= COPY_BYTES_MAX).then_some(c)
+            })
+            .collect();
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(cut))
+    }
+
+    /// Takes the mouse, or gives it back to the terminal, which selects text with it.
+    pub(crate) fn mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        if on {
+            execute!(io::stdout(), event::EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), event::DisableMouseCapture)
+        }
+    }
+
     /// Makes the next frame paint every cell, whatever is on the screen now.
     pub(crate) fn repaint(&mut self) -> io::Result<()> {
-        let size = self.terminal.size()?;
-        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
+        self.terminal.resize(self.size()?)
     }
 
     /// Stops the process as Ctrl-Z does elsewhere. It may take a moment until the stop is felt: come back by
@@ -112,6 +144,9 @@ impl Screen {
     pub(crate) fn resume(&mut self) -> io::Result<()> {
         ENTERED.store(false, Ordering::SeqCst);
         take()?;
+        if self.mouse {
+            self.mouse(true)?;
+        }
         self.repaint()
     }
 }

@@ -100,6 +100,11 @@ pub(crate) fn clock(unix_ms: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
+/// A unix time as `12:04:31.118` UTC.
+pub(crate) fn clock_ms(unix_ms: u64) -> String {
+    format!("{}.{:03}", clock(unix_ms), unix_ms % 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,25 +1,28 @@
 //! One message in, the model changed, commands out. No clock, no network, no terminal.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crossterm::event::{KeyEvent, KeyEventKind};
-use raftdeck_shared::{
-    ids::{Index, NodeId, Term},
-    wire,
-};
+use raftdeck_shared::ids::Index;
 
 use super::{
-    acts, dialog,
-    events::{Stamp, View},
-    keys::{self, Action},
-    model::{Conn, Dialog, Form, Model, Node, Pane},
+    acts, browse, dialog,
+    events::Reading,
+    field::Field,
+    film::Mark,
+    filter::Filter,
+    keymap,
+    keys::{Action, Way},
+    members,
+    model::{Dialog, Form, Model, Pane, View},
     msg::{Body, Cmd, Msg, NodeMsg, Slot},
+    palette::{self, Palette},
+    past,
     picture::Picture,
-    reign::Change,
-    status::{Role, Status},
-    story,
     text::span_ms,
-    theme::Tone,
+    theme::{Theme, Tone},
+    world::Fact,
+    yank,
 };
 
 /// Lines of a page, and half the log entries of one.
@@ -29,18 +32,55 @@ const PAGE: isize = 10;
 pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
     // Messages are stamped by their senders: one may overtake another by a hair, and time must not run back.
     model.now = if msg.at.run_ms >= model.now.run_ms { msg.at } else { model.now };
+    if model.replay.is_none() {
+        model.live.pass(model.now);
+    }
     if model.toast.as_ref().is_some_and(|t| t.until_run_ms <= model.now.run_ms) {
         model.toast = None;
     }
+    if model.toast.is_none() && !model.to_say.is_empty() {
+        let next = model.to_say.remove(0);
+        model.say(Tone::Bad, next);
+    }
+    past::pass(model);
     match msg.body {
         Body::Key(event) => key(model, &event),
+        Body::Wheel(by) if model.dialog.is_none() => {
+            vertical(model, by);
+            Vec::new()
+        }
         Body::Paste(text) => {
             dialog::paste(model, &text);
             Vec::new()
         }
-        Body::Resize | Body::Tick => Vec::new(),
-        Body::Node(slot, news) => {
-            node(model, slot, news);
+        Body::Tick => browse::ask(model),
+        Body::Wheel(_) | Body::Resize => Vec::new(),
+        Body::Jobs(Ok(page)) => {
+            if model.live.jobs.as_ref() != Some(&page) {
+                model.tell(Fact::Jobs(page));
+            }
+            Vec::new()
+        }
+        Body::Job(Ok(job)) => {
+            if model.live.job.as_ref() != Some(&job) {
+                model.tell(Fact::Job(job));
+            }
+            Vec::new()
+        }
+        Body::Jobs(Err(why)) | Body::Job(Err(why)) => {
+            model.say(Tone::Bad, why);
+            Vec::new()
+        }
+        Body::Log(slot, read) => {
+            browse::read(model, slot, read);
+            Vec::new()
+        }
+        Body::Node(slot, news) => node(model, slot, news),
+        Body::Told(outcome) => {
+            match outcome {
+                Ok(text) => model.say(Tone::Good, text),
+                Err(text) => model.say(Tone::Bad, text),
+            }
             Vec::new()
         }
         Body::Done(act, outcome) => {
@@ -48,7 +88,7 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             match outcome {
                 Ok(text) => model.say(Tone::Good, format!("{what}: {text}")),
                 Err(text) => {
-                    model.events.own(model.now.unix_ms, Tone::Bad, format!("{what} failed: {text}"));
+                    model.tell(Fact::Own(Tone::Bad, format!("{what} failed: {text}")));
                     model.say(Tone::Bad, format!("{what} failed: {text}"));
                 }
             }
@@ -57,71 +97,169 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
     }
 }
 
+/// News of a node, which may name members that nobody had told of.
+fn node(model: &mut Model, slot: Slot, news: NodeMsg) -> Vec<Cmd> {
+    if model.live.node(slot).is_none() {
+        return Vec::new();
+    }
+    let status = match &news {
+        NodeMsg::Snapshot(status) | NodeMsg::Status(status) => Some(Arc::clone(status)),
+        NodeMsg::Connecting | NodeMsg::Observed(_) | NodeMsg::Dropped(_) | NodeMsg::Retrying { .. } => None,
+    };
+    model.tell(Fact::Node(slot, news));
+    status.map_or_else(Vec::new, |status| members::learn(model, slot, &status))
+}
+
 fn key(model: &mut Model, event: &KeyEvent) -> Vec<Cmd> {
     if event.kind == KeyEventKind::Release {
         return Vec::new();
     }
-    if model.dialog.is_some() && !keys::always(event) {
+    if let Some(action) = keymap::always(event) {
+        return act(model, action);
+    }
+    if model.dialog.is_some() {
         return dialog::key(model, event);
     }
-    let Some(binding) = keys::find(event, model.focus) else { return Vec::new() };
-    if binding.danger && model.read_only {
-        model.say(Tone::Warn, format!("read-only: {} is off ({})", binding.label, binding.help));
-        return Vec::new();
-    }
-    act(model, binding.action)
+    let row = model.keys.find(event, model.view, model.focus);
+    row.map(|row| row.binding.action).map_or_else(Vec::new, |action| act(model, action))
 }
 
-fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
+/// Does what a key or a command stands for.
+pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
+    let row = model.keys.rows().find(|row| row.binding.action == action);
+    if let Some((label, binding)) = row.map(|row| (row.label(), row.binding)).filter(|(_, b)| b.danger) {
+        if model.read_only {
+            model.say(Tone::Warn, format!("read-only: {label} is off ({})", binding.help));
+            return Vec::new();
+        }
+        if palette::must_be_live(model, binding.name) {
+            return Vec::new();
+        }
+    }
     match action {
         Action::Quit => return vec![Cmd::Quit],
         Action::Suspend => return vec![Cmd::Suspend],
         Action::Repaint => return vec![Cmd::Repaint],
+        Action::Dump => return vec![Cmd::Dump],
+        Action::Record => return record(model),
+        Action::Copy => return yank::copy(model),
+        Action::Mouse => return mouse(model),
         Action::Heal => return acts::heal(model),
         Action::Restart => return acts::restart(model),
         Action::Kill => acts::ask_kill(model),
         Action::Cut => acts::ask_cut(model),
         Action::Submit => model.dialog = Some(Dialog::Submit(Form::default())),
-        Action::Help => model.dialog = Some(Dialog::Help(0)),
-        Action::Mark => {
-            let slot = Slot(model.cursor);
-            if !model.marked.remove(&slot) && model.node(slot).is_some() {
-                model.marked.insert(slot);
+        Action::Help => model.dialog = Some(Dialog::Palette(Palette { help: true, ..Palette::default() })),
+        Action::Palette => model.dialog = Some(Dialog::Palette(Palette::default())),
+        Action::Filter => {
+            let text = model.filters.get(&model.view).map_or("", |f| &f.text);
+            model.dialog = Some(Dialog::Filter(Field::new(text)));
+        }
+        Action::CancelJobs => acts::ask_cancel(model),
+        Action::Go(view) => return browse::go(model, view),
+        Action::Open => return browse::open(model),
+        Action::NextNode => return browse::next_node(model),
+        Action::NextFound => browse::found(model, Way::On),
+        Action::PreviousFound => browse::found(model, Way::Back),
+        Action::Hide(group) => {
+            if !model.browse.hidden.remove(&group) {
+                model.browse.hidden.insert(group);
             }
         }
-        Action::Unmark => {
-            model.marked = BTreeSet::new();
-            model.zoom = false;
-            model.toast = None;
-            model.events.view = View::Follow;
-            model.log_held = None;
-        }
+        Action::Mark if model.view == View::Jobs => browse::mark(model),
+        Action::Mark => mark(model),
+        Action::Back => back(model),
         Action::Up => vertical(model, -1),
         Action::Down => vertical(model, 1),
         Action::PageUp => page(model, -PAGE),
         Action::PageDown => page(model, PAGE),
-        Action::Left => horizontal(model, -1),
-        Action::Right => horizontal(model, 1),
-        Action::Oldest => match model.focus {
-            Pane::Events => model.events.scroll(isize::MIN),
-            Pane::Logs => horizontal(model, i64::MIN),
-            Pane::Nodes | Pane::Links => model.cursor = 0,
-        },
-        Action::Newest => match model.focus {
-            Pane::Events => model.events.view = View::Follow,
-            Pane::Logs => model.log_held = None,
-            Pane::Nodes | Pane::Links => model.cursor = model.nodes.len().saturating_sub(1),
-        },
+        Action::Left => sideways(model, -1),
+        Action::Right => sideways(model, 1),
+        Action::Oldest => edge(model, false),
+        Action::Newest => edge(model, true),
         Action::Every => {
-            model.events.every = !model.events.every;
-            model.events.view = View::Follow;
+            model.every = !model.every;
+            model.reading = Reading::Follow;
         }
         Action::NextPane => turn(model, 1),
         Action::PreviousPane => turn(model, Pane::ALL.len() - 1),
-        Action::Focus(pane) => model.focus = pane,
         Action::Zoom => model.zoom = !model.zoom,
+        Action::Sort if model.view == View::Jobs => model.browse.jobs_by = model.browse.jobs_by.next(),
+        Action::Reverse if model.view == View::Jobs => model.browse.jobs_reversed = !model.browse.jobs_reversed,
+        Action::Sort => {
+            model.order = model.order.next();
+            let by = model.order.by.name();
+            model.say(Tone::Plain, format!("nodes by {by}"));
+        }
+        Action::Reverse => model.order.reversed = !model.order.reversed,
+        Action::Pause => past::pause(model),
+        Action::Live => past::end(model),
+        Action::Step(way) => past::step(model, way),
+        Action::Event(way) => past::jump(model, way, Mark::Event),
+        Action::Jump(way) => past::jump(model, way, Mark::Turn),
+        Action::Slower => past::speed(model, Way::Back),
+        Action::Faster => past::speed(model, Way::On),
+        Action::Theme => {
+            let at = Theme::ALL.iter().position(|theme| *theme == model.skin.theme).unwrap_or_default();
+            model.skin.theme = Theme::ALL[(at + 1) % Theme::ALL.len()];
+            model.say(Tone::Plain, format!("theme {}", model.skin.theme.name()));
+        }
     }
     Vec::new()
+}
+
+fn record(model: &mut Model) -> Vec<Cmd> {
+    if model.replay.is_some() {
+        model.say(Tone::Warn, "this is a recording already");
+        return Vec::new();
+    }
+    let on = model.recording.is_none();
+    if !on {
+        model.recording = None;
+    }
+    vec![Cmd::Record(on)]
+}
+
+fn mouse(model: &mut Model) -> Vec<Cmd> {
+    model.mouse = !model.mouse;
+    let said =
+        if model.mouse { "the wheel scrolls; hold shift to select text" } else { "the mouse is the terminal's again" };
+    model.say(Tone::Plain, said);
+    vec![Cmd::Mouse(model.mouse)]
+}
+
+/// How far back it goes, in words.
+pub(crate) fn kept(model: &Model) -> String {
+    match model.film.span() {
+        Some((first, last)) => {
+            let clock = |t: super::msg::Time| super::text::clock(t.unix_ms);
+            format!("{} to {} ({})", clock(first), clock(last), span_ms(last.run_ms - first.run_ms.min(last.run_ms)))
+        }
+        None => "nothing yet".into(),
+    }
+}
+
+/// Gives the view a filter; an empty one takes it away.
+pub(crate) fn set_filter(model: &mut Model, text: &str) {
+    model.filters.insert(model.view, Filter::new(text));
+    model.reading = Reading::Follow;
+}
+
+fn mark(model: &mut Model) {
+    let slot = Slot(model.cursor);
+    if !model.marked.remove(&slot) && model.shown().node(slot).is_some() {
+        model.marked.insert(slot);
+    }
+}
+
+fn back(model: &mut Model) {
+    model.marked = BTreeSet::new();
+    model.zoom = false;
+    model.toast = None;
+    model.reading = Reading::Follow;
+    model.log_held = None;
+    model.filters.remove(&model.view);
+    browse::back(model);
 }
 
 fn turn(model: &mut Model, by: usize) {
@@ -130,128 +268,61 @@ fn turn(model: &mut Model, by: usize) {
 }
 
 fn vertical(model: &mut Model, by: isize) {
+    if model.view != View::Cluster {
+        browse::vertical(model, by);
+        return;
+    }
     match model.focus {
-        Pane::Events => model.events.scroll(by),
+        Pane::Events => scroll(model, by),
         Pane::Nodes | Pane::Logs | Pane::Links => {
-            let last = model.nodes.len().saturating_sub(1);
-            model.cursor = model.cursor.saturating_add_signed(by).min(last);
+            let rows = model.order.of(model.shown(), &Picture::of(model.shown()));
+            let at = rows.iter().position(|slot| slot.0 == model.cursor).unwrap_or_default();
+            let to = at.saturating_add_signed(by).min(rows.len().saturating_sub(1));
+            model.cursor = rows.get(to).map_or(0, |slot| slot.0);
         }
     }
 }
 
+fn scroll(model: &mut Model, by: isize) {
+    let lines = model.shown().events.wanted(model.every, model.filter());
+    model.reading = model.reading.scrolled(&lines, by);
+}
+
 fn page(model: &mut Model, by: isize) {
     match model.focus {
-        Pane::Logs => horizontal(model, 2 * by as i64),
-        Pane::Nodes | Pane::Links | Pane::Events => vertical(model, by),
+        Pane::Logs if model.view == View::Cluster => horizontal(model, 2 * by as i64),
+        Pane::Nodes | Pane::Logs | Pane::Links | Pane::Events => vertical(model, by),
+    }
+}
+
+/// Left and right: through the log; elsewhere through time, once it is paused.
+fn sideways(model: &mut Model, by: i64) {
+    if model.past.is_some() && (model.view, model.focus) != (View::Cluster, Pane::Logs) {
+        past::step(model, if by < 0 { Way::Back } else { Way::On });
+    } else if model.view == View::Cluster {
+        horizontal(model, by);
+    }
+}
+
+fn edge(model: &mut Model, newest: bool) {
+    if model.view != View::Cluster {
+        browse::edge(model, newest);
+        return;
+    }
+    match (model.focus, newest) {
+        (Pane::Events, true) => model.reading = Reading::Follow,
+        (Pane::Events, false) => scroll(model, isize::MIN),
+        (Pane::Logs, true) => model.log_held = None,
+        (Pane::Logs, false) => horizontal(model, i64::MIN),
+        (Pane::Nodes | Pane::Links, true) => vertical(model, isize::MAX),
+        (Pane::Nodes | Pane::Links, false) => vertical(model, isize::MIN),
     }
 }
 
 /// Moves the newest index shown. At the newest there is, the log is followed again.
 fn horizontal(model: &mut Model, by: i64) {
-    let last = model.last_index().0;
-    let first = model.nodes.iter().filter_map(|n| n.word()?.tail.first()).map(|cell| cell.0.0).min().unwrap_or(1);
+    let (first, last) = (model.shown().first_index().0, model.shown().last_index().0);
     let from = model.log_held.map_or(last, |held| held.0);
     let to = from.saturating_add_signed(by).max(first.min(last));
     model.log_held = (to < last).then_some(Index(to));
-}
-
-fn node(model: &mut Model, slot: Slot, news: NodeMsg) {
-    if model.nodes.get(slot.0).is_none() {
-        return;
-    }
-    match news {
-        NodeMsg::Connecting => model.nodes[slot.0].conn = Conn::Connecting,
-        NodeMsg::Retrying { at_run_ms, why } => {
-            if model.nodes[slot.0].live() {
-                let text = format!("console: lost {}: {why}", model.nodes[slot.0].name);
-                model.events.own(model.now.unix_ms, Tone::Bad, text);
-            }
-            model.nodes[slot.0].conn = Conn::Retrying { at_run_ms, why };
-            model.nodes[slot.0].failed = true;
-        }
-        NodeMsg::Snapshot(status) => snapshot(model, slot, *status),
-        NodeMsg::Status(status) => {
-            if model.nodes[slot.0].live() {
-                model.checks.status(&status);
-                model.nodes[slot.0].status = Some((*status, model.now));
-            }
-        }
-        NodeMsg::Dropped(count) => {
-            let node = &mut model.nodes[slot.0];
-            node.dropped = node.dropped.saturating_add(count);
-            let text = format!("-- {count} events of {} not received --", node.name);
-            model.events.own(model.now.unix_ms, Tone::Warn, text);
-        }
-        NodeMsg::Observed(o) => observed(model, slot, &o),
-    }
-    leadership(model);
-}
-
-fn snapshot(model: &mut Model, slot: Slot, status: Status) {
-    if model.cluster_id.is_empty() {
-        model.cluster_id.clone_from(&status.cluster_id);
-    }
-    if model.cluster_id != status.cluster_id {
-        model.nodes[slot.0].conn = Conn::Foreign(status.cluster_id);
-        return;
-    }
-    model.checks.status(&status);
-    let now = model.now;
-    let node = &mut model.nodes[slot.0];
-    let known = node.word().is_some();
-    let rebooted = node.word().is_some_and(|before| before.boot_id != status.boot_id);
-    let was_live = node.live();
-    node.id = Some(status.id);
-    node.name.clone_from(&status.name);
-    node.conn = Conn::Live;
-    node.failed = false;
-    if rebooted || !known {
-        node.seen_seq = 0;
-    }
-    node.status = Some((status, now));
-    let said = if rebooted { "is back, as a new process" } else { "is back" };
-    if known && !was_live {
-        let text = format!("console: {} {said}", node.name);
-        model.events.own(now.unix_ms, Tone::Good, text);
-    }
-}
-
-fn observed(model: &mut Model, slot: Slot, o: &wire::Observation) {
-    let node = &mut model.nodes[slot.0];
-    // A resumed stream may repeat; the sequence is without gaps, so what is not newer has been taken.
-    if o.seq <= node.seen_seq {
-        return;
-    }
-    node.seen_seq = o.seq;
-    // Of its own term: one that led before and now follows may not have said so yet.
-    let by_leader = node.word().is_some_and(|s| s.role == Role::Leader && s.term == Term(o.term));
-    if o.kind() == wire::ObservationKind::Role && o.role() == wire::Role::Leader {
-        let name = model.name(NodeId(o.node));
-        model.checks.leader(Term(o.term), NodeId(o.node), &name);
-        model.reign.elected(Term(o.term), NodeId(o.node), o.at_ms);
-    }
-    let told = story::tell(o, by_leader, &|id| model.name(id));
-    let stamp = Stamp { at_ms: o.at_ms, logical: o.logical, node: o.node, seq: o.seq };
-    model.votes.observed(o, stamp);
-    model.events.insert(stamp, told);
-}
-
-/// Notices when the cluster loses its leader and when it has one again.
-fn leadership(model: &mut Model) {
-    let picture = Picture::of(model);
-    model.pace.add(model.now.run_ms, picture.jobs.ended());
-    let leader = picture.leader.and_then(|slot| model.nodes.get(slot.0)?.word());
-    let words = model.nodes.iter().filter(|n| n.live()).filter_map(Node::word);
-    if let Some(Change { leader, term, without_ms }) = model.reign.look(leader, words, model.now) {
-        let gap = span_ms(without_ms);
-        let text = format!("console: {} leads {term}; the cluster had no leader for {gap}", model.name(leader));
-        model.events.own(model.now.unix_ms, Tone::Good, text);
-    }
-}
-
-impl Node {
-    /// A node nothing is known of yet but its address.
-    pub(crate) fn new(id: Option<NodeId>, name: String, api: String) -> Node {
-        Node { id, name, api, conn: Conn::Connecting, failed: false, status: None, seen_seq: 0, dropped: 0 }
-    }
 }

@@ -1,10 +1,13 @@
-//! Who was asked for a vote in the newest election, and what each answered.
+//! Who was asked for a vote, and what each answered: the newest election and those before it.
 //!
 //! A candidate tells that it asks, a voter how it answers; they come on different streams, in any order. So both are
-//! kept as told, and a vote belongs to a campaign when it was cast after the campaign began: the stamps are causal, and
-//! a node's newer campaign makes the answers to its older one void.
+//! kept as told, and a vote belongs to a campaign when it was cast after the campaign began and before its candidate began
+//! the next: the stamps are causal.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use raftdeck_shared::{
     ids::{NodeId, Term},
@@ -13,21 +16,24 @@ use raftdeck_shared::{
 
 use super::{events::Stamp, text::clean};
 
-/// Candidates remembered, and answers to all of them; more is not a cluster.
-const REMEMBERED_MAX: usize = 4096;
+/// Campaigns remembered; when there are more, the older half goes.
+const CAMPAIGNS_MAX: usize = 256;
+
+/// Answers remembered, likewise.
+const BALLOTS_MAX: usize = 2048;
 
 /// A node asks for votes, or who would vote for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Campaign {
     term: Term,
     pre: bool,
-    since: Stamp,
+    candidate: NodeId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ballot {
     pre: bool,
-    at: Stamp,
+    candidate: NodeId,
     answer: Answer,
 }
 
@@ -39,7 +45,7 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// The campaigns for one term that the newest one is part of.
+/// All campaigns for one term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Election {
     pub(crate) term: Term,
@@ -47,18 +53,27 @@ pub(crate) struct Election {
     pub(crate) pre: bool,
     /// When the newest campaign began.
     pub(crate) at_ms: u64,
-    pub(crate) candidates: Vec<NodeId>,
+    /// Each with the beginning of its newest campaign.
+    pub(crate) candidates: BTreeMap<NodeId, Stamp>,
+}
+
+/// A vote as it was cast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cast<'a> {
+    pub(crate) at: Stamp,
+    pub(crate) voter: NodeId,
+    pub(crate) candidate: NodeId,
+    pub(crate) answer: &'a Answer,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Votes {
-    campaigns: BTreeMap<NodeId, Campaign>,
-    ballots: BTreeMap<(NodeId, NodeId), Ballot>,
+    campaigns: BTreeMap<Stamp, Campaign>,
+    ballots: BTreeMap<Stamp, Ballot>,
 }
 
 impl Votes {
     pub(crate) fn observed(&mut self, o: &wire::Observation, at: Stamp) {
-        let node = NodeId(o.node);
         match o.kind() {
             wire::ObservationKind::Role => {
                 let (asked, pre) = match o.role() {
@@ -66,45 +81,83 @@ impl Votes {
                     wire::Role::Candidate => (o.term, false),
                     wire::Role::Follower | wire::Role::Leader | wire::Role::Unspecified => return,
                 };
-                let campaign = Campaign { term: Term(asked), pre, since: at };
-                keep(&mut self.campaigns, node, campaign, |known| known.since < at);
+                self.campaigns.insert(at, Campaign { term: Term(asked), pre, candidate: NodeId(o.node) });
+                halve(&mut self.campaigns, CAMPAIGNS_MAX);
             }
             wire::ObservationKind::VoteCast => {
                 let answer = if o.granted { Answer::Granted } else { Answer::Refused(clean(&o.cause)) };
-                let ballot = Ballot { pre: o.pre, at, answer };
-                keep(&mut self.ballots, (NodeId(o.peer), node), ballot, |known| known.at < at);
+                self.ballots.insert(at, Ballot { pre: o.pre, candidate: NodeId(o.peer), answer });
+                halve(&mut self.ballots, BALLOTS_MAX);
             }
             // All else is no part of an election.
             _ => {}
         }
     }
 
-    /// The newest election; none if none was seen.
-    pub(crate) fn newest(&self) -> Option<Election> {
-        let newest = self.campaigns.values().max_by_key(|c| c.since)?;
-        let same = |c: &Campaign| (c.term, c.pre) == (newest.term, newest.pre);
-        let candidates = self.campaigns.iter().filter(|(_, c)| same(c)).map(|(id, _)| *id).collect();
-        Some(Election { term: newest.term, pre: newest.pre, at_ms: newest.since.at_ms, candidates })
+    /// The elections, that of the highest term first; a question who would vote is one of its own, behind its election.
+    pub(crate) fn elections(&self) -> Vec<Election> {
+        let mut elections: BTreeMap<(Reverse<Term>, bool), Election> = BTreeMap::new();
+        for (since, Campaign { term, pre, candidate }) in self.campaigns.iter().rev() {
+            let (term, pre, at_ms) = (*term, *pre, since.at_ms);
+            let new = || Election { term, pre, at_ms, candidates: BTreeMap::new() };
+            elections.entry((Reverse(term), pre)).or_insert_with(new).candidates.entry(*candidate).or_insert(*since);
+        }
+        elections.into_values().collect()
     }
 
-    /// What a voter answered to the newest campaign of a candidate. A candidate grants itself.
-    pub(crate) fn answer(&self, candidate: NodeId, voter: NodeId) -> Option<&Answer> {
-        let campaign = self.campaigns.get(&candidate)?;
-        if candidate == voter {
-            return Some(&Answer::Granted);
+    /// The newest election; none if none was seen.
+    pub(crate) fn newest(&self) -> Option<Election> {
+        self.elections().into_iter().next()
+    }
+
+    /// When the campaign of a candidate that began then was over: at its next one.
+    fn end(&self, candidate: NodeId, since: Stamp) -> Option<Stamp> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let later = self.campaigns.range((Excluded(since), Unbounded));
+        later.into_iter().find(|(_, c)| c.candidate == candidate).map(|(at, _)| *at)
+    }
+
+    /// The votes of an election in the order in which they were cast. A candidate's own is not among them.
+    pub(crate) fn cast(&self, election: &Election) -> Vec<Cast<'_>> {
+        let mut cast = Vec::new();
+        for (candidate, since) in &election.candidates {
+            let end = self.end(*candidate, *since);
+            let ballots = self.ballots.range(*since..).take_while(|(at, _)| end.is_none_or(|end| **at < end));
+            let own = ballots.filter(|(at, b)| {
+                b.candidate == *candidate && b.pre == election.pre && at.node != candidate.0 && **at > *since
+            });
+            cast.extend(own.map(|(at, b)| Cast {
+                at: *at,
+                voter: NodeId(at.node),
+                candidate: *candidate,
+                answer: &b.answer,
+            }));
         }
-        let ballot = self.ballots.get(&(candidate, voter))?;
-        (ballot.at > campaign.since && ballot.pre == campaign.pre).then_some(&ballot.answer)
+        cast.sort_by_key(|cast| cast.at);
+        cast
+    }
+
+    /// What a voter answered last to a candidate of an election. A candidate grants itself.
+    pub(crate) fn answer(&self, election: &Election, candidate: NodeId, voter: NodeId) -> Option<&Answer> {
+        if candidate == voter {
+            return election.candidates.contains_key(&candidate).then_some(&Answer::Granted);
+        }
+        let cast = self.cast(election).into_iter().rev();
+        cast.into_iter().find(|c| (c.candidate, c.voter) == (candidate, voter)).map(|c| c.answer)
+    }
+
+    /// Voters that granted, the candidate among them.
+    pub(crate) fn granted(&self, election: &Election, candidate: NodeId) -> BTreeSet<NodeId> {
+        let cast = self.cast(election).into_iter();
+        let voters = cast.filter(|c| c.candidate == candidate && *c.answer == Answer::Granted).map(|c| c.voter);
+        voters.chain([candidate]).collect()
     }
 }
 
-/// Keeps what is newer. A map that is full is of no real cluster, and begins anew.
-fn keep<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V, newer: impl FnOnce(&V) -> bool) {
-    if map.get(&key).is_none_or(newer) {
-        if map.len() >= REMEMBERED_MAX {
-            map.clear();
-        }
-        map.insert(key, value);
+fn halve<V>(map: &mut BTreeMap<Stamp, V>, max: usize) {
+    if map.len() > max {
+        let middle = map.keys().nth(max / 2).copied().unwrap_or_default();
+        *map = map.split_off(&middle);
     }
 }
 
@@ -139,14 +192,17 @@ mod tests {
         tell(&mut votes, &asks(10, 2, wire::Role::Candidate));
         tell(&mut votes, &asks(11, 4, wire::Role::Candidate));
         tell(&mut votes, &cast(13, 1, 4, false));
-        let candidates = vec![NodeId(2), NodeId(4)];
-        assert_eq!(votes.newest(), Some(Election { term: Term(7), pre: false, at_ms: 11, candidates }));
-        let answer = |candidate, voter| votes.answer(NodeId(candidate), NodeId(voter));
+        let newest = votes.newest().unwrap();
+        assert_eq!((newest.term, newest.pre, newest.at_ms), (Term(7), false, 11));
+        assert_eq!(newest.candidates.keys().map(|n| n.0).collect::<Vec<_>>(), [2, 4]);
+        let answer = |candidate, voter| votes.answer(&newest, NodeId(candidate), NodeId(voter));
         assert_eq!(answer(2, 1), Some(&Answer::Granted));
         assert_eq!(answer(2, 2), Some(&Answer::Granted), "itself");
         assert_eq!(answer(2, 3), None, "that was an older campaign");
         assert_eq!(answer(4, 1), Some(&Answer::Refused("its log is behind".into())));
         assert_eq!(answer(4, 5), None, "silent");
+        assert_eq!(votes.granted(&newest, NodeId(2)), [1, 2].map(NodeId).into());
+        assert_eq!(votes.cast(&newest).iter().map(|c| c.voter.0).collect::<Vec<_>>(), [1, 1], "in order");
     }
 
     #[test]
@@ -156,12 +212,38 @@ mod tests {
         tell(&mut votes, &wire::Observation { pre: true, ..cast(11, 1, 2, true) });
         let newest = votes.newest().unwrap();
         assert_eq!((newest.term, newest.pre), (Term(8), true));
-        assert_eq!(votes.answer(NodeId(2), NodeId(1)), Some(&Answer::Granted));
+        assert_eq!(votes.answer(&newest, NodeId(2), NodeId(1)), Some(&Answer::Granted));
         tell(&mut votes, &wire::Observation { term: 8, ..asks(11, 2, wire::Role::Candidate) });
         tell(&mut votes, &wire::Observation { pre: true, ..cast(12, 3, 2, true) });
         let newest = votes.newest().unwrap();
         assert_eq!((newest.term, newest.pre), (Term(8), false));
-        assert_eq!(votes.answer(NodeId(2), NodeId(1)), None);
-        assert_eq!(votes.answer(NodeId(2), NodeId(3)), None, "a late answer to the question before");
+        assert_eq!(votes.answer(&newest, NodeId(2), NodeId(1)), None);
+        assert_eq!(votes.answer(&newest, NodeId(2), NodeId(3)), None, "a late answer to the question before");
+        let all = votes.elections();
+        assert_eq!(all.iter().map(|e| e.pre).collect::<Vec<_>>(), [false, true], "the question is one of its own");
+        assert_eq!(votes.answer(&all[1], NodeId(2), NodeId(1)), Some(&Answer::Granted), "and still known");
+    }
+
+    #[test]
+    fn an_answer_belongs_to_the_campaign_it_came_in() {
+        let mut votes = Votes::default();
+        for (at, term) in [(10, 7), (20, 8)] {
+            tell(&mut votes, &wire::Observation { term, ..asks(at, 2, wire::Role::Candidate) });
+        }
+        tell(&mut votes, &cast(25, 3, 2, true));
+        let [second, first] = &votes.elections()[..] else { panic!("two elections") };
+        assert_eq!(votes.answer(second, NodeId(2), NodeId(3)), Some(&Answer::Granted));
+        assert_eq!(votes.answer(first, NodeId(2), NodeId(3)), None);
+    }
+
+    #[test]
+    fn the_oldest_go_and_the_newest_stays() {
+        let mut votes = Votes::default();
+        for at in 0..1_000 {
+            tell(&mut votes, &wire::Observation { term: at, ..asks(at, 2, wire::Role::Candidate) });
+            tell(&mut votes, &cast(at, 3, 2, true));
+        }
+        assert!(votes.campaigns.len() <= CAMPAIGNS_MAX);
+        assert_eq!(votes.elections()[0].term, Term(999));
     }
 }

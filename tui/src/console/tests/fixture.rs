@@ -1,14 +1,17 @@
 //! A five-node cluster in the states that matter, as its nodes would tell it.
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use raftdeck_shared::{ids::NodeId, wire};
 
 use crate::console::{
-    model::{Model, Node},
+    model::Model,
     msg::{Body, Cmd, Msg, NodeMsg, Slot, Time},
     status::Status,
     theme::{Skin, Theme, UNICODE},
     update::update,
+    world::Fact,
 };
 
 /// 12:04:31 UTC of some day.
@@ -25,10 +28,11 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(nodes: u64) -> Desk {
-        let nodes =
-            (1..=nodes).map(|id| Node::new(Some(NodeId(id)), format!("n{id}"), format!("127.0.0.1:{}", 7100 + id)));
-        let skin = Skin { theme: Theme::Colour, glyphs: UNICODE };
-        let mut model = Model::new("demo-5".into(), nodes.collect(), skin);
+        let mut model = Model::new("demo-5".into(), Skin::new(Theme::Dark, UNICODE));
+        for id in 1..=nodes {
+            let api = format!("127.0.0.1:{}", 7100 + id);
+            model.tell(Fact::Member { id: Some(NodeId(id)), name: format!("n{id}"), api });
+        }
         model.handlers = ["count", "echo", "fail", "sleep"].map(String::from).into();
         Desk { model, run_ms: 0 }
     }
@@ -56,11 +60,11 @@ impl Desk {
     }
 
     pub(super) fn snapshot(&mut self, raw: wire::NodeStatus) {
-        self.node(raw.node, NodeMsg::Snapshot(Box::new(Status::from_wire(raw))));
+        self.node(raw.node, NodeMsg::Snapshot(Arc::new(Status::from_wire(raw))));
     }
 
     pub(super) fn status(&mut self, raw: wire::NodeStatus) {
-        self.node(raw.node, NodeMsg::Status(Box::new(Status::from_wire(raw))));
+        self.node(raw.node, NodeMsg::Status(Arc::new(Status::from_wire(raw))));
     }
 
     pub(super) fn lose(&mut self, id: u64) {
@@ -69,7 +73,7 @@ impl Desk {
     }
 
     pub(super) fn observe(&mut self, o: wire::Observation) {
-        self.node(o.node, NodeMsg::Observed(Box::new(o)));
+        self.node(o.node, NodeMsg::Observed(Arc::new(o)));
     }
 
     pub(super) fn press(&mut self, code: KeyCode) -> Vec<Cmd> {
@@ -236,4 +240,59 @@ pub(super) fn election() -> Vec<wire::Observation> {
         wire::Observation { job: 312, cause: "completed".into(), ..o(5, 2, 510, 1, K::Job) },
         wire::Observation { index: 1841, last_index: 1841, ..o(2, 3, 509, 0, K::Appended) },
     ]
+}
+
+/// Jobs as the leader lists them.
+pub(super) fn jobs() -> wire::ListReply {
+    let states = [
+        wire::JobState::Running,
+        wire::JobState::Available,
+        wire::JobState::Completed,
+        wire::JobState::Discarded,
+        wire::JobState::Retryable,
+    ];
+    let job = |id: u64| {
+        let state = states[id as usize % states.len()];
+        let failed = matches!(state, wire::JobState::Discarded | wire::JobState::Retryable);
+        wire::Job {
+            id,
+            queue: if id.is_multiple_of(3) { "mail" } else { "default" }.into(),
+            handler: "count".into(),
+            priority: 5,
+            state: state.into(),
+            attempt: 1 + (id % 4) as u32,
+            max_attempts: 25,
+            submitted_at_ms: UNIX_MS - 1_000 + id,
+            submit_index: 1_800 + id,
+            worker: if state == wire::JobState::Running { "n1".into() } else { String::new() },
+            error: if failed { "exit code 1: no such file".into() } else { String::new() },
+            ..Default::default()
+        }
+    };
+    wire::ListReply { jobs: (301..=312).rev().map(job).collect(), applied: 1841, more: true }
+}
+
+/// One of them, whole.
+pub(super) fn job() -> wire::Job {
+    let step = |at, index, attempt, what: &str, note: &str| wire::JobEvent {
+        at_ms: UNIX_MS - 5_000 + at,
+        index,
+        attempt,
+        what: what.into(),
+        note: note.into(),
+    };
+    wire::Job {
+        payload: "how many words are these".into(),
+        result: "5".into(),
+        state: wire::JobState::Completed.into(),
+        completed_token: Some(1_840),
+        history: vec![
+            step(0, 1_812, 0, "submitted", ""),
+            step(12, 1_815, 1, "claimed", "by n4"),
+            step(2_040, 1_830, 1, "lease expired", "n4 was not heard"),
+            step(2_900, 1_835, 2, "claimed", "by n1"),
+            step(3_010, 1_840, 2, "completed", "by n1"),
+        ],
+        ..jobs().jobs[0].clone()
+    }
 }

@@ -1,5 +1,7 @@
 //! Random sessions on random screens: whatever comes, the console draws and does not fall.
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use raftdeck_shared::wire;
@@ -9,8 +11,10 @@ use super::{
     screens::buffer,
 };
 use crate::console::{
+    jobs::{Job, Page},
     msg::{ActId, Body, NodeMsg, Slot},
     status::Status,
+    text::clean,
 };
 
 /// Small numbers that collide, and those at the end of the range.
@@ -48,7 +52,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn observations()(n in proptest::collection::vec(numbers(), 9), kind in -1..16i32, role in -1..6i32,
+    fn observations()(n in proptest::collection::vec(numbers(), 9), kind in -1..20i32, role in -1..6i32,
         granted in any::<bool>(), pre in any::<bool>(), cause in texts(), logical in any::<u32>()
     ) -> wire::Observation {
         wire::Observation {
@@ -76,9 +80,9 @@ fn keys() -> impl Strategy<Value = Body> {
 fn bodies() -> impl Strategy<Value = Body> {
     let news = prop_oneof![
         1 => Just(NodeMsg::Connecting),
-        3 => statuses().prop_map(|s| NodeMsg::Snapshot(Box::new(Status::from_wire(s)))),
-        3 => statuses().prop_map(|s| NodeMsg::Status(Box::new(Status::from_wire(s)))),
-        3 => observations().prop_map(|o| NodeMsg::Observed(Box::new(o))),
+        3 => statuses().prop_map(|s| NodeMsg::Snapshot(Arc::new(Status::from_wire(s)))),
+        3 => statuses().prop_map(|s| NodeMsg::Status(Arc::new(Status::from_wire(s)))),
+        3 => observations().prop_map(|o| NodeMsg::Observed(Arc::new(o))),
         1 => numbers().prop_map(NodeMsg::Dropped),
         1 => (numbers(), texts()).prop_map(|(at_run_ms, why)| NodeMsg::Retrying { at_run_ms, why }),
     ];
@@ -86,6 +90,22 @@ fn bodies() -> impl Strategy<Value = Body> {
         4 => (0..7usize, news).prop_map(|(slot, news)| Body::Node(Slot(slot), news)),
         4 => keys(),
         1 => Just(Body::Tick),
+        1 => (-9..9isize).prop_map(Body::Wheel),
+        1 => (proptest::collection::vec((numbers(), texts(), -1..9i32), 0..9), numbers()).prop_map(|(jobs, applied)| {
+            let job = |(id, text, state): (u64, String, i32)| wire::Job {
+                id, state, queue: text.clone(), error: text, submitted_at_ms: id, ..Default::default()
+            };
+            let reply = wire::ListReply { jobs: jobs.into_iter().map(job).collect(), applied, more: true };
+            Body::Jobs(Ok(Arc::new(Page::from_wire(&reply))))
+        }),
+        1 => (numbers(), texts()).prop_map(|(n, text)| {
+            let step = wire::JobEvent { at_ms: n, index: n, what: text.clone(), note: text.clone(), ..Default::default() };
+            let job = wire::Job { id: n, payload: text.into(), history: vec![step; 3], ..Default::default() };
+            Body::Job(Ok(Arc::new(Job::from_wire(&job))))
+        }),
+        1 => (0..7usize, proptest::collection::vec(texts(), 0..9)).prop_map(|(slot, lines)| {
+            Body::Log(Slot(slot), Ok(lines.iter().map(|l| clean(l)).collect()))
+        }),
         1 => texts().prop_map(Body::Paste),
         1 => (numbers(), texts(), any::<bool>()).prop_map(|(id, t, ok)| Body::Done(ActId(id), if ok { Ok(t) } else { Err(t) })),
     ]

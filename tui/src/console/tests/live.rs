@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use raftdeck_shared::{
-    client::{Client, channel},
+    client::Client,
     ids::NodeId,
     wire::{self, observe_event::Event},
 };
@@ -15,11 +15,12 @@ use super::{
 };
 use crate::console::{
     hands::Hands,
-    model::{Conn, Model, Node},
+    model::Model,
     msg::{ActId, Body, Cmd, Msg, Slot},
-    net::{Clock, Ears, Newest, watch},
+    net::{Clock, Ears},
     theme::{Skin, Theme, UNICODE},
     update::update,
+    world::{Conn, Fact},
 };
 
 /// Nothing here takes long; a test that hangs should say so.
@@ -29,23 +30,20 @@ struct Console {
     model: Model,
     inbox: mpsc::Receiver<Msg>,
     ears: Ears,
+    hands: Hands,
 }
 
 impl Console {
     fn watching(addresses: &[String]) -> Console {
         let (queue, inbox) = mpsc::channel(64);
-        let ears = Ears {
-            queue,
-            newest: Arc::new(Newest::new(addresses.len())),
-            retry: Arc::default(),
-            clock: Clock::start(),
-        };
+        let ears = Ears { queue, newest: Arc::default(), retry: Arc::default(), clock: Clock::start() };
+        let hands = Hands::new(Client::new(addresses.to_vec()).expect("not empty"), None, ears.clone());
+        let mut model = Model::new(String::new(), Skin::new(Theme::Mono, UNICODE));
         for (at, address) in addresses.iter().enumerate() {
-            tokio::spawn(watch(Slot(at), channel(address).expect("an address"), ears.clone()));
+            hands.reach(Slot(at), address);
+            model.tell(Fact::Member { id: None, name: address.clone(), api: address.clone() });
         }
-        let nodes = addresses.iter().map(|a| Node::new(None, a.clone(), a.clone())).collect();
-        let model = Model::new(String::new(), nodes, Skin { theme: Theme::Mono, glyphs: UNICODE });
-        Console { model, inbox, ears }
+        Console { model, inbox, ears, hands }
     }
 
     /// Takes messages until the model is as wanted.
@@ -53,16 +51,22 @@ impl Console {
         let reached = async {
             while !wanted(&self.model) {
                 tokio::select! {
-                    Some(msg) = self.inbox.recv() => drop(update(&mut self.model, msg)),
+                    Some(msg) = self.inbox.recv() => self.take(msg),
                     () = self.ears.newest.changed() => {}
                 }
                 for msg in self.ears.newest.take() {
-                    update(&mut self.model, msg);
+                    self.take(msg);
                 }
             }
         };
         if timeout(SOON, reached).await.is_err() {
-            panic!("never came: {what}; nodes {:?}", self.model.nodes);
+            panic!("never came: {what}; nodes {:?}", self.model.live.nodes);
+        }
+    }
+
+    fn take(&mut self, msg: Msg) {
+        for cmd in update(&mut self.model, msg) {
+            self.hands.start(cmd);
         }
     }
 
@@ -76,18 +80,6 @@ impl Console {
             }
         };
         timeout(SOON, answer).await.expect("an act ends")
-    }
-
-    fn hands(&self, addresses: &[String]) -> Hands {
-        Hands {
-            channels: addresses.iter().map(|a| channel(a).expect("an address")).collect(),
-            addresses: addresses.to_vec(),
-            jobs: Arc::new(Client::new(addresses.to_vec()).expect("not empty")),
-            launcher: None,
-            queue: self.ears.queue.clone(),
-            retry: Arc::clone(&self.ears.retry),
-            clock: self.ears.clock,
-        }
     }
 }
 
@@ -113,25 +105,25 @@ async fn a_node_that_dies_is_tried_again_and_resumed() {
     let first = wire::NodeStatus { observation_seq: 6, ..status(1) };
     let mut fake = Fake::start(first.clone(), None).await;
     let mut console = Console::watching(&[fake.address.to_string()]);
-    console.until("live", |m| m.live() == 1).await;
-    assert_eq!((console.model.nodes[0].id, console.model.nodes[0].name.as_str()), (Some(NodeId(1)), "n1"));
-    assert_eq!(console.model.cluster_id, "demo-5", "learned from the first word");
+    console.until("live", |m| m.live.live() == 1).await;
+    assert_eq!((console.model.live.nodes[0].id, console.model.live.nodes[0].name.as_str()), (Some(NodeId(1)), "n1"));
+    assert_eq!(console.model.live.cluster_id, "demo-5", "learned from the first word");
     assert_eq!(asked(&mut fake).await, Asked::Observe { from_seq: None, boot_id: String::new() });
     fake.send(committed(7));
     fake.send(Event::Status(wire::NodeStatus { commit: 1848, ..first.clone() }));
     fake.send(Event::Dropped(3));
     console
         .until("the news", |m| {
-            let node = &m.nodes[0];
+            let node = &m.live.nodes[0];
             node.seen_seq == 7 && node.dropped == 3 && node.word().is_some_and(|s| s.commit.0 == 1848)
         })
         .await;
 
     let address = fake.kill().await;
-    console.until("retrying", |m| matches!(m.nodes[0].conn, Conn::Retrying { .. })).await;
-    assert!(console.model.nodes[0].word().is_some(), "its last word stays");
+    console.until("retrying", |m| matches!(m.live.nodes[0].conn, Conn::Retrying { .. })).await;
+    assert!(console.model.live.nodes[0].word().is_some(), "its last word stays");
     let mut fake = Fake::start(first, Some(address)).await;
-    console.until("live again", |m| m.live() == 1).await;
+    console.until("live again", |m| m.live.live() == 1).await;
     assert_eq!(asked(&mut fake).await, Asked::Observe { from_seq: Some(8), boot_id: "boot-1".into() });
 }
 
@@ -139,21 +131,21 @@ async fn a_node_that_dies_is_tried_again_and_resumed() {
 async fn a_new_boot_is_heard_from_its_start() {
     let fake = Fake::start(wire::NodeStatus { observation_seq: 50, ..status(1) }, None).await;
     let mut console = Console::watching(&[fake.address.to_string()]);
-    console.until("live", |m| m.live() == 1).await;
+    console.until("live", |m| m.live.live() == 1).await;
     let address = fake.kill().await;
-    console.until("retrying", |m| m.live() == 0).await;
+    console.until("retrying", |m| m.live.live() == 0).await;
     let again = wire::NodeStatus { boot_id: "boot-1b".into(), observation_seq: 2, ..status(1) };
     let fake = Fake::start(again, Some(address)).await;
-    console.until("live again", |m| m.live() == 1).await;
+    console.until("live again", |m| m.live.live() == 1).await;
     fake.send(committed(1));
-    console.until("its first observation", |m| m.nodes[0].seen_seq == 1).await;
+    console.until("its first observation", |m| m.live.nodes[0].seen_seq == 1).await;
 }
 
 #[tokio::test]
 async fn a_full_queue_drops_observations_and_counts_them() {
     let fake = Fake::start(status(1), None).await;
     let mut console = Console::watching(&[fake.address.to_string()]);
-    console.until("live", |m| m.live() == 1).await;
+    console.until("live", |m| m.live.live() == 1).await;
     // The queue of this console holds 64 and nobody empties it now.
     (1..=200).for_each(|seq| fake.send(committed(seq)));
     fake.send(Event::Status(wire::NodeStatus { commit: 9999, ..status(1) }));
@@ -161,22 +153,22 @@ async fn a_full_queue_drops_observations_and_counts_them() {
     while let Ok(msg) = console.inbox.try_recv() {
         update(&mut console.model, msg);
     }
-    assert_eq!(console.model.nodes[0].seen_seq, 64);
+    assert_eq!(console.model.live.nodes[0].seen_seq, 64);
     fake.send(committed(201));
-    console.until("all accounted for", |m| m.nodes[0].seen_seq == 201 && m.nodes[0].dropped == 136).await;
+    console.until("all accounted for", |m| m.live.nodes[0].seen_seq == 201 && m.live.nodes[0].dropped == 136).await;
 }
 
 #[tokio::test]
 async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     let mut one = Fake::start(status(1), None).await;
-    let two = Fake::start(wire::NodeStatus { faults_enabled: false, ..status(2) }, None).await;
+    let mut two = Fake::start(wire::NodeStatus { faults_enabled: false, ..status(2) }, None).await;
     let addresses = [one.address.to_string(), two.address.to_string()];
-    let (queue, inbox) = mpsc::channel(64);
-    let ears = Ears { queue, newest: Arc::new(Newest::new(2)), retry: Arc::default(), clock: Clock::start() };
-    let nodes = addresses.iter().map(|a| Node::new(None, a.clone(), a.clone())).collect();
-    let model = Model::new(String::new(), nodes, Skin { theme: Theme::Mono, glyphs: UNICODE });
-    let mut console = Console { model, inbox, ears };
-    let hands = console.hands(&addresses);
+    let mut console = Console::watching(&addresses);
+    console.until("live", |m| m.live.live() == 2).await;
+    for fake in [&mut one, &mut two] {
+        let Asked::Observe { .. } = asked(fake).await else { panic!("it watches first") };
+    }
+    let hands = console.hands.clone();
 
     hands.start(Cmd::Cut { act: ActId(1), ends: vec![(Slot(0), NodeId(2))], ttl_ms: 60_000 });
     assert_eq!(console.done(1).await, Ok("done at 1 node".into()));

@@ -6,3 +6,4 @@ mod fuzz;
 mod live;
 mod screens;
 mod session;
+mod time;

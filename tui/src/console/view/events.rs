@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{framed, put, span};
 use crate::console::{
-    events::{self, View},
+    events::{self, Reading},
     model::{Model, Pane},
     text::{count, fit, minute_ms, wrap},
     theme::Tone,
@@ -21,22 +21,25 @@ const STAMP: usize = 10;
 const CHECKS_FROM: u16 = 9;
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
-    let lines = model.events.lines();
-    let newer = model.events.newer(&lines);
+    let lines = model.shown().events.wanted(model.every, model.filter());
+    let newer = model.reading.newer(&lines);
     let skin = &model.skin;
-    let form = if model.events.every { "every observation" } else { "story" };
-    let state = match model.events.view {
-        View::Follow => span(skin, Tone::Dim, format!(" {form}, follows {} ", skin.glyphs.live)),
-        View::Held(_) => span(skin, Tone::Warn, format!(" {form}, held: +{newer} new (G) ")),
+    let form = if model.every { "every observation" } else { "story" };
+    let wanted = model.filter().map_or(String::new(), |f| format!(" /{}", f.text));
+    let state = match model.reading {
+        Reading::Follow => span(skin, Tone::Dim, format!("{wanted} {form}, follows {} ", skin.glyphs.live)),
+        Reading::Held(_) => span(skin, Tone::Warn, format!("{wanted} {form}, held: +{newer} new (G) ")),
     };
     let inner = framed(model, Pane::Events, vec![state], area, buf);
     let checks = checks(model, usize::from(inner.width));
-    let checked = if area.height >= CHECKS_FROM || !model.checks.broken.is_empty() { checks.len() } else { 0 };
+    let checked = if area.height >= CHECKS_FROM || !model.shown().checks.broken.is_empty() { checks.len() } else { 0 };
     let rows = usize::from(inner.height).saturating_sub(checked);
-    if model.events.is_empty() {
-        let hint = match model.live() {
+    if lines.is_empty() && model.filter().is_some() {
+        put(buf, inner, 0, &Line::from(span(skin, Tone::Dim, " no event fits the filter; esc takes it away")));
+    } else if model.shown().events.is_empty() {
+        let hint = match model.shown().live() {
             0 => " no node answers yet, the console keeps trying; raftdeck up starts nodes",
-            _ => " nothing happened yet: k kills a node, x cuts links, s submits a job",
+            _ => " nothing happened yet: K kills a node, x cuts links, s submits a job",
         };
         put(buf, inner, 0, &Line::from(span(skin, Tone::Dim, hint)));
     }
@@ -73,7 +76,7 @@ fn rows_of(model: &Model, lines: &[events::Line], room: usize, rows: usize) -> V
 /// What is checked, and over how much. A check that has compared nothing yet is not "good".
 fn checks(model: &Model, room: usize) -> Vec<Line<'static>> {
     let skin = &model.skin;
-    let checks = &model.checks;
+    let checks = &model.shown().checks;
     if checks.broken.is_empty() {
         let check = |compared: u64, text: String| {
             let (tone, mark) = if compared > 0 { (Tone::Good, skin.glyphs.good) } else { (Tone::Dim, "-") };

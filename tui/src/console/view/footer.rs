@@ -7,33 +7,96 @@ use ratatui::{
 };
 
 use super::{put, span};
-use crate::console::{keys, model::Model, theme::Tone};
+use crate::console::{
+    keymap::Row,
+    keys::Action,
+    model::{Dialog, Model, View},
+    text::width,
+    theme::Tone,
+};
 
-/// The toast; without one, what is under way.
+/// The toast; without one, what is under way; without that, the views.
 pub(super) fn toast(model: &Model, area: Rect, buf: &mut Buffer) {
     let (tone, text) = match (&model.toast, model.pending.values().next_back()) {
         (Some(toast), _) => (toast.tone, toast.text.clone()),
         (None, Some(what)) => (Tone::Dim, format!("{what} ...")),
-        (None, None) => return,
+        (None, None) => return views(model, area, buf),
     };
     put(buf, area, 0, &Line::from(span(&model.skin, tone, format!(" {text}"))));
 }
 
-/// The keys. Where not all have room, the last two (help, quit) stay.
+fn views(model: &Model, area: Rect, buf: &mut Buffer) {
+    let mut line = Vec::new();
+    for view in View::ALL {
+        let here = view == model.view || (view, model.view) == (View::Jobs, View::Job);
+        let key = model.keys.named(view.name()).map(Row::label).unwrap_or_default();
+        line.push(span(&model.skin, Tone::Key, format!(" {key}")));
+        line.push(span(&model.skin, if here { Tone::Cursor } else { Tone::Dim }, format!(" {} ", view.name())));
+    }
+    put(buf, area, 0, &Line::from(line));
+}
+
+/// The keys. Where not all have room, the last three (command, help, quit) stay.
 pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
-    let usable = keys::TABLE.iter().filter(|row| row.when.is_none_or(|pane| pane == model.focus));
-    let usable = usable.filter(|row| !(row.danger && model.read_only));
-    let mut rows: Vec<(&str, &str)> = usable.filter_map(|row| Some((row.label, row.footer?))).collect();
-    let wide = |rows: &[(&str, &str)], gap: usize| -> usize {
-        rows.iter().map(|(label, word)| label.len() + word.len() + 1 + gap).sum()
+    if let Some(Dialog::Filter(field)) = &model.dialog {
+        let (before, after) = field.halves();
+        let say = |tone, text: String| span(&model.skin, tone, text);
+        let line = vec![
+            say(Tone::Key, " /".into()),
+            Span::raw(before),
+            say(Tone::Cursor, after.chars().next().map_or(" ".into(), String::from)),
+            Span::raw(after.chars().skip(1).collect::<String>()),
+            say(Tone::Dim, "   words !words node:n2 term>6   enter: keep   esc: none".into()),
+        ];
+        put(buf, area, 0, &Line::from(line));
+        return;
+    }
+    let usable = model.keys.rows().filter(|row| row.binding.when.holds(model.view, model.focus));
+    let usable = usable.filter(|row| useful(row.binding.action, model.view));
+    let usable = usable.filter(|row| !row.keys.is_empty() && (!row.binding.danger || !model.read_only));
+    let mut rows: Vec<(String, &str)> = match model.past {
+        Some(_) => time(model),
+        None => usable.filter_map(|row| Some((row.label(), row.binding.footer?))).collect(),
+    };
+    let wide = |rows: &[(String, &str)], gap: usize| -> usize {
+        rows.iter().map(|(label, word)| width(label) + word.len() + 1 + gap).sum()
     };
     let room = usize::from(area.width);
     let gap = if wide(&rows, 2) <= room { 2 } else { 1 };
-    while rows.len() > 2 && wide(&rows, gap) > room {
-        rows.remove(rows.len() - 3);
+    while rows.len() > 3 && wide(&rows, gap) > room {
+        rows.remove(rows.len() - 4);
     }
     let spans = rows.into_iter().flat_map(|(label, word)| {
         [Span::raw(" "), span(&model.skin, Tone::Key, label), Span::raw(format!(" {word}{}", " ".repeat(gap - 1)))]
     });
     put(buf, area, 0, &Line::from(spans.collect::<Vec<_>>()));
+}
+
+/// Some keys work everywhere, and mean something in some views only.
+fn useful(action: Action, view: View) -> bool {
+    match action {
+        Action::Mark => matches!(view, View::Cluster | View::Jobs),
+        Action::Open => !matches!(view, View::Election | View::Log | View::Job),
+        Action::Filter => matches!(view, View::Cluster | View::Messages | View::Jobs | View::Log),
+        _ => true,
+    }
+}
+
+/// While the past is shown, the keys that move through it.
+fn time(model: &Model) -> Vec<(String, &'static str)> {
+    let label = |name: &str| model.keys.named(name).map(Row::label).unwrap_or_default();
+    let two = |a: &str, b: &str| format!("{} {}", label(a), label(b));
+    let play = if model.playing() { "pause" } else { "play" };
+    let end = if model.replay.is_some() { "end" } else { "live" };
+    vec![
+        (label("pause"), play),
+        (two("step-back", "step-on"), "100ms"),
+        (two("event-back", "event-on"), "event"),
+        (two("jump-back", "jump-on"), "fault"),
+        (two("slower", "faster"), "speed"),
+        (label("live"), end),
+        (label("palette"), "command"),
+        (label("help"), "help"),
+        (label("quit"), "quit"),
+    ]
 }

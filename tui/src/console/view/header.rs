@@ -9,10 +9,11 @@ use ratatui::{
 
 use super::{put, span};
 use crate::console::{
-    model::{Model, Node},
+    model::Model,
     picture::Picture,
-    text::{clock, count, span_ms, width},
+    text::{self, clock, count, span_ms, width},
     theme::Tone,
+    world::Node,
 };
 
 /// From this weight on, a part is given up before the others are shortened.
@@ -61,15 +62,15 @@ fn shed(parts: &mut Vec<Part>, down_to: u8, room: usize, bar: usize) -> bool {
 fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
     let skin = &model.skin;
     let say = |tone, text: String| span(skin, tone, text);
-    let title = match model.cluster_id.as_str() {
+    let title = match model.shown().cluster_id.as_str() {
         "" => "raftdeck".to_owned(),
         id if id.starts_with("raftdeck") => id.to_owned(),
         id => format!("raftdeck {id}"),
     };
     let mut parts = vec![Part(4, vec![say(Tone::Title, title)])];
-    if model.nodes.iter().all(|n| n.word().is_none()) {
-        let first = model.nodes.first().map_or("a node", |n| &n.api);
-        let others = match model.nodes.len() {
+    if model.shown().nodes.iter().all(|n| n.word().is_none()) {
+        let first = model.shown().nodes.first().map_or("a node", |n| &n.api);
+        let others = match model.shown().nodes.len() {
             0 | 1 => String::new(),
             n => format!(" and {} more", n - 1),
         };
@@ -77,7 +78,8 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
         return parts;
     }
     let voters = picture.reach.voters.len();
-    let leader = picture.leader.and_then(|slot| model.node(slot)).and_then(|n| Some((n.name.clone(), n.word()?)));
+    let leader =
+        picture.leader.and_then(|slot| model.shown().node(slot)).and_then(|n| Some((n.name.clone(), n.word()?)));
     let reach = match leader {
         Some((_, s)) => picture.reach.of(s.id).len(),
         None => picture.reach.strongest().len(),
@@ -91,8 +93,8 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
             Part(0, said)
         }
         None => {
-            let since = model.reign.lost.map_or(String::new(), |since| {
-                format!(" for {}", span_ms(model.now.run_ms.saturating_sub(since.run_ms)))
+            let since = model.shown().reign.lost.map_or(String::new(), |since| {
+                format!(" for {}", span_ms(model.shown().now.run_ms.saturating_sub(since.run_ms)))
             });
             Part(0, vec![say(Tone::Bad, format!("NO LEADER{since}")), say(Tone::Plain, format!(" {}", picture.term))])
         }
@@ -109,7 +111,7 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
         false => format!("q {waiting} run {} done {}", count(jobs.running), count(jobs.ended())),
     };
     parts.push(Part(2, vec![say(Tone::Plain, text)]));
-    if let Some(pace) = model.pace.jobs_per_s(model.now.run_ms) {
+    if let Some(pace) = model.shown().pace.jobs_per_s(model.shown().now.run_ms) {
         let unit = if brief { "/s" } else { " job/s" };
         parts.push(Part(3, vec![say(Tone::Plain, format!("{}{unit}", count(pace)))]));
     }
@@ -117,7 +119,7 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
         parts.push(Part(EXTRA, vec![say(Tone::Warn, format!("{} discarded", count(jobs.discarded)))]));
     }
     parts.push(Part(EXTRA + 1, vec![say(Tone::Plain, format!("commit {}", picture.commit))]));
-    let (links, others) = model.faults();
+    let (links, others) = model.shown().faults();
     for (count, one, many) in [(links, "link cut", "links cut"), (others, "fault", "faults")] {
         if count > 0 {
             let what = if count == 1 { one } else { many };
@@ -131,14 +133,23 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
 }
 
 fn state(model: &Model) -> Line<'static> {
-    let (live, all) = (model.live(), model.nodes.len());
+    let world = model.shown();
+    let (live, all) = (world.live(), world.nodes.len());
     let glyphs = &model.skin.glyphs;
+    let recording = if model.recording.is_some() { span(&model.skin, Tone::Bad, "REC ") } else { Span::raw("") };
+    if let Some(past) = &model.past {
+        let what = if model.replay.is_some() { "REPLAY" } else { "PAST" };
+        let mark = if past.playing { glyphs.right } else { glyphs.paused };
+        let speed = if past.playing { format!(" {}", past.speed()) } else { String::new() };
+        let text = format!("{mark} {what}{speed} {}", text::clock_ms(world.now.unix_ms));
+        return Line::from(vec![recording, span(&model.skin, Tone::You, text), Span::raw(" ")]);
+    }
     let (tone, text) = match live {
         0 => (Tone::Bad, format!("{} no node answers", glyphs.waiting)),
         _ if live == all => (Tone::Good, format!("{} LIVE", glyphs.live)),
         _ => (Tone::Warn, format!("{} LIVE {live}/{all}", glyphs.live)),
     };
-    let newest = model.nodes.iter().filter(|n| n.live()).filter_map(Node::word).map(|s| s.at_ms).max();
+    let newest = world.nodes.iter().filter(|n| n.live()).filter_map(Node::word).map(|s| s.at_ms).max();
     let at = newest.map_or(String::new(), |at| format!(" {}", clock(at)));
-    Line::from(vec![span(&model.skin, tone, text), Span::raw(at), Span::raw(" ")])
+    Line::from(vec![recording, span(&model.skin, tone, text), Span::raw(at), Span::raw(" ")])
 }

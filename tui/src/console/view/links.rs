@@ -8,11 +8,12 @@ use ratatui::{
 
 use super::{framed, put, span, votes, window};
 use crate::console::{
-    model::{Model, Node, Pane},
+    model::{Model, Pane},
     picture::Picture,
     status::Link,
     text::{fit, span_ms, width as cells},
     theme::Tone,
+    world::Node,
 };
 
 /// Cells of one column, with the space before it.
@@ -24,12 +25,12 @@ const SLOW_MS: u64 = 1000;
 
 /// The width that shows all nodes of a small cluster.
 pub(super) fn width(model: &Model) -> u16 {
-    let wanted = label(model) + model.nodes.len() * COLUMN + 4;
+    let wanted = label(model) + model.shown().nodes.len() * COLUMN + 4;
     u16::try_from(wanted.clamp(46, 120)).unwrap_or(46)
 }
 
 fn label(model: &Model) -> usize {
-    model.nodes.iter().map(|n| cells(&n.name)).max().unwrap_or(2).clamp(2, 12) + 3
+    model.shown().nodes.iter().map(|n| cells(&n.name)).max().unwrap_or(2).clamp(2, 12) + 3
 }
 
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
@@ -37,19 +38,19 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let inner = framed(model, Pane::Links, right, area, buf);
     let label = label(model);
     let mut head = " ".repeat(label);
-    for node in &model.nodes {
+    for node in &model.shown().nodes {
         head.push_str(&fit(&node.name, COLUMN - 1, true));
         head.push(' ');
     }
     put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, head)));
     let feet = feet(model);
     let room = usize::from(inner.height).saturating_sub(1);
-    let rows = model.nodes.len().min(room);
-    let start = window(model.nodes.len(), rows, model.cursor);
-    for (at, (slot, node)) in model.slots().skip(start).take(rows).enumerate() {
+    let rows = model.shown().nodes.len().min(room);
+    let start = window(model.shown().nodes.len(), rows, model.cursor);
+    for (at, (slot, node)) in model.shown().slots().skip(start).take(rows).enumerate() {
         let cursor = if slot.0 == model.cursor && model.focus == Pane::Links { model.skin.glyphs.cursor } else { " " };
         let mut line = vec![span(&model.skin, Tone::Title, format!("{cursor}{}", fit(&node.name, label - 1, false)))];
-        for other in &model.nodes {
+        for other in &model.shown().nodes {
             let (text, tone) = link(model, picture, node, other);
             line.push(span(&model.skin, tone, fit(&text, COLUMN - 1, true)));
             line.push(Span::raw(" "));
@@ -58,7 +59,9 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     }
     // Below the matrix, as far as there is room: the votes, with a free line before them, and the legend.
     let from = usize::from(inner.height).saturating_sub(feet.len()).max(rows + 2);
-    let votes = votes::lines(model, picture, label, usize::from(inner.width));
+    // A large screen has the election beside this.
+    let beside = buf.area.width >= super::WIDTH_LARGE && !model.zoom;
+    let votes = if beside { Vec::new() } else { votes::lines(model, picture, label, usize::from(inner.width)) };
     for (at, line) in votes.iter().take(from.saturating_sub(rows + 3)).enumerate() {
         put(buf, inner, rows + 2 + at, line);
     }
@@ -82,8 +85,9 @@ fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String,
         (Link::Down, _) => down,
         (Link::Up | Link::Unknown, Some(ms)) if ms <= SLOW_MS => (ms.to_string(), Tone::Plain),
         (Link::Up | Link::Unknown, heard) => {
-            let leads =
-                |n: &Node| picture.leader.and_then(|slot| model.node(slot)?.id).is_some_and(|id| n.id == Some(id));
+            let leads = |n: &Node| {
+                picture.leader.and_then(|slot| model.shown().node(slot)?.id).is_some_and(|id| n.id == Some(id))
+            };
             match heard {
                 Some(ms) if leads(node) || leads(other) => (format!("!{}", span_ms(ms)), Tone::Warn),
                 Some(_) | None => ("idle".into(), Tone::Dim),
@@ -95,7 +99,7 @@ fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String,
 fn feet(model: &Model) -> Vec<Line<'static>> {
     let glyphs = &model.skin.glyphs;
     let legend = format!(" {} cut   {} down   ! slow   ? not known", glyphs.cut, glyphs.down);
-    let dropped = model.nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.dropped));
+    let dropped = model.shown().nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.dropped));
     let tone = if dropped > 0 { Tone::Warn } else { Tone::Dim };
     vec![
         Line::from(span(&model.skin, Tone::Dim, legend)),

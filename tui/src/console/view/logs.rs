@@ -11,14 +11,15 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{framed, put, span, window};
+use super::{framed, listed, put, span};
 use crate::console::{
-    model::{Model, Node, Pane},
+    model::{Model, Pane},
     msg::Slot,
     picture::Picture,
     status::Status,
     text::{fit, width},
     theme::Tone,
+    world::Node,
 };
 
 /// Cells of one entry, with the space behind it.
@@ -35,24 +36,26 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         return;
     }
     let right = match model.log_held {
-        Some(held) => vec![span(&model.skin, Tone::Warn, format!(" up to {held}, newest {} (G) ", model.last_index()))],
+        Some(held) => {
+            vec![span(&model.skin, Tone::Warn, format!(" up to {held}, newest {} (G) ", model.shown().last_index()))]
+        }
         None => legend(model, area),
     };
     let inner = framed(model, Pane::Logs, right, area, buf);
-    let names = model.nodes.iter().map(|n| width(&n.name)).max().unwrap_or(2).clamp(2, 12);
+    let names = model.shown().nodes.iter().map(|n| width(&n.name)).max().unwrap_or(2).clamp(2, 12);
     let label = names + 4;
     let room = usize::from(inner.width).saturating_sub(label) / ENTRY;
-    let last = model.log_held.unwrap_or(Index(model.last_index().0.saturating_add(AHEAD)));
+    let last = model.log_held.unwrap_or(Index(model.shown().last_index().0.saturating_add(AHEAD)));
     let first = last.0.saturating_sub(room as u64 - u64::from(room > 0)).max(1);
     let shown: Vec<u64> = (first..=last.0).take(room).collect();
-    let count = model.nodes.len();
+    let count = model.shown().nodes.len();
     let ruler = usize::from(usize::from(inner.height) > count);
     if ruler == 1 {
         put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, " ".repeat(label) + &numbers(&shown))));
     }
     let rows = usize::from(inner.height) - ruler;
-    let start = window(count, rows, model.cursor);
-    for (at, (slot, node)) in model.slots().skip(start).take(rows).enumerate() {
+    for (at, slot) in listed(model, picture, rows).into_iter().enumerate() {
+        let Some(node) = model.shown().node(slot) else { continue };
         let mut line = vec![head(model, picture, slot, node, names)];
         line.extend(entries(model, picture, node, &shown));
         put(buf, inner, at + ruler, &Line::from(line));
@@ -99,7 +102,7 @@ fn head(model: &Model, picture: &Picture, slot: Slot, node: &Node, names: usize)
 
 fn entries(model: &Model, picture: &Picture, node: &Node, shown: &[u64]) -> Vec<Span<'static>> {
     let Some(status) = node.word() else { return Vec::new() };
-    let leader = picture.leader.and_then(|slot| model.node(slot)?.word());
+    let leader = picture.leader.and_then(|slot| model.shown().node(slot)?.word());
     let mut spans = Vec::new();
     for index in shown {
         let (text, tone) = entry(model, status, leader, Index(*index));
@@ -110,13 +113,13 @@ fn entries(model: &Model, picture: &Picture, node: &Node, shown: &[u64]) -> Vec<
 }
 
 fn entry(model: &Model, status: &Status, leader: Option<&Status>, index: Index) -> (String, Tone) {
-    let Some(term) = status.term_at(index) else {
+    let Some(term) = status.tail.term_at(index) else {
         let missing = index > status.last;
         let text = if missing { format!(" {} ", model.skin.glyphs.missing) } else { "   ".to_owned() };
         return (text, Tone::Dim);
     };
     let digit = term.0 % 10;
-    let differs = leader.and_then(|l| l.term_at(index)).is_some_and(|there| there != term);
+    let differs = leader.and_then(|l| l.tail.term_at(index)).is_some_and(|there| there != term);
     // Stored where the leader has nothing at all is in conflict too, once the leader is of a later term.
     let beyond = leader.is_some_and(|l| index > l.last && l.term > term);
     let text = match (differs || beyond, index <= status.commit) {

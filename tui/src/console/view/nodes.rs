@@ -7,14 +7,16 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{framed, put, span, window};
+use super::{framed, listed, put, span};
 use crate::console::{
-    model::{Conn, Model, Node, Pane},
+    model::{Model, Pane},
     msg::Slot,
+    order::Order,
     picture::Picture,
     status::{FaultKind, Peer, Role, Status},
     text::{count, fit, span_ms, width},
     theme::Tone,
+    world::{Conn, Node},
 };
 
 /// Cells of the election bar.
@@ -64,6 +66,10 @@ type Cell = (String, Tone);
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
     let marked = model.marked.len();
     let right = match marked {
+        0 if model.order != Order::default() => {
+            let way = if model.order.reversed { ", reversed" } else { "" };
+            vec![span(&model.skin, Tone::Dim, format!(" by {}{way} ", model.order.by.name()))]
+        }
         0 => Vec::new(),
         n => vec![span(&model.skin, Tone::You, format!(" {n} marked: x cuts them off "))],
     };
@@ -76,8 +82,8 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     }
     put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, head)));
     let rows = usize::from(inner.height).saturating_sub(1);
-    let start = window(model.nodes.len(), rows, model.cursor);
-    for (at, (slot, node)) in model.slots().skip(start).take(rows).enumerate() {
+    for (at, slot) in listed(model, picture, rows).into_iter().enumerate() {
+        let Some(node) = model.shown().node(slot) else { continue };
         put(buf, inner, at + 1, &row(model, picture, slot, node, &columns));
         if slot.0 == model.cursor && model.focus != Pane::Events {
             let y = inner.y + 1 + at as u16;
@@ -88,8 +94,8 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
 
 /// The columns that have room, each with its width. Faults take what is left.
 fn columns(model: &Model, room: usize) -> Vec<(Column, &'static str, usize)> {
-    let names = model.nodes.iter().map(|n| width(&n.name)).max().unwrap_or(4).clamp(4, 15);
-    let digits = model.last_index().0.to_string().len();
+    let names = model.shown().nodes.iter().map(|n| width(&n.name)).max().unwrap_or(4).clamp(4, 15);
+    let digits = model.shown().last_index().0.to_string().len();
     let wide = |column: Column| match column {
         Column::Node => names,
         Column::Role | Column::Conn => 9,
@@ -164,7 +170,7 @@ fn cell(column: Column, model: &Model, picture: &Picture, slot: Slot, node: &Nod
         (Column::Fault, _) => fault(model, node),
         (_, None) => none(),
         (Column::Term, Some(s)) => (s.term.0.to_string(), Tone::Term(s.term.0)),
-        (Column::Voted, Some(s)) => s.voted_for.map_or_else(none, |id| plain(model.name(id))),
+        (Column::Voted, Some(s)) => s.voted_for.map_or_else(none, |id| plain(model.shown().name(id))),
         (Column::Last, Some(s)) => plain(s.last.to_string()),
         (Column::Commit, Some(s)) => plain(s.commit.to_string()),
         (Column::Applied, Some(s)) => plain(s.applied.to_string()),
@@ -176,7 +182,7 @@ fn cell(column: Column, model: &Model, picture: &Picture, slot: Slot, node: &Nod
             Some((_, 0)) => plain("0".into()),
             Some((_, lag)) => (count(lag), Tone::Warn),
         },
-        (Column::Heard, Some(_)) if !node.live() => (span_ms(node.age_ms(model.now)), Tone::Warn),
+        (Column::Heard, Some(_)) if !node.live() => (span_ms(node.age_ms(model.shown().now)), Tone::Warn),
         (Column::Heard, Some(s)) if s.role == Role::Leader => none(),
         (Column::Heard, Some(s)) => plain(span_ms(s.heard_ms)),
         (Column::Timer, Some(s)) if !node.live() || s.role == Role::Leader || s.election_timeout_ms == 0 => none(),
@@ -211,7 +217,7 @@ fn conn(model: &Model, node: &Node) -> Cell {
         Conn::Live => ("live".into(), Tone::Good),
         Conn::Connecting => ("connect".into(), Tone::Warn),
         Conn::Retrying { at_run_ms, .. } => {
-            (format!("try {}", span_ms(at_run_ms.saturating_sub(model.now.run_ms))), Tone::Warn)
+            (format!("try {}", span_ms(at_run_ms.saturating_sub(model.shown().now.run_ms))), Tone::Warn)
         }
         Conn::Foreign(_) => ("refused".into(), Tone::Bad),
     }
@@ -231,7 +237,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
                 .faults
                 .iter()
                 .map(|f| match f.kind {
-                    FaultKind::Cut(peer) => model.name(peer),
+                    FaultKind::Cut(peer) => model.shown().name(peer),
                     FaultKind::Kill => "kill".into(),
                     FaultKind::Unknown => format!("#{}", f.id),
                 })
@@ -241,8 +247,9 @@ fn fault(model: &Model, node: &Node) -> Cell {
                 cuts = vec!["all".into()];
             }
             let left = s.faults.iter().map(|f| f.left_ms).max().unwrap_or_default();
-            let left = left
-                .saturating_sub(node.status.as_ref().map_or(0, |(_, at)| model.now.run_ms.saturating_sub(at.run_ms)));
+            let left = left.saturating_sub(
+                node.status.as_ref().map_or(0, |(_, at)| model.shown().now.run_ms.saturating_sub(at.run_ms)),
+            );
             (format!("{} {} {}", glyphs.cut, span_ms(left), cuts.join(" ")), Tone::Bad)
         }
         (Conn::Connecting | Conn::Live, _) => ("-".into(), Tone::Dim),
@@ -251,7 +258,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
 
 /// How far the leader knows this node's log to agree, and by how much that is behind its own.
 fn progress(model: &Model, picture: &Picture, s: &Status) -> Option<(u64, u64)> {
-    let leader = model.node(picture.leader?)?.word()?;
+    let leader = model.shown().node(picture.leader?)?.word()?;
     let matched = leader.peer(s.id)?.matched.0;
     // A new leader knows nothing yet: then the node's own word must do.
     let has = if matched == 0 { s.last.0 } else { matched };

@@ -8,10 +8,13 @@ use crate::console::{model::Model, picture::Picture, theme::Tone};
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
     let (quorum, tone) =
         if picture.reach.has_quorum() { ("quorum OK", Tone::Good) } else { ("quorum LOST", Tone::Bad) };
-    let leader = picture.leader.and_then(|slot| model.node(slot)).map_or("no leader", |n| &n.name);
+    let leader = picture.leader.and_then(|slot| model.shown().node(slot)).map_or("no leader", |n| &n.name);
     let lines = [
         (Tone::Warn, format!("too small: 80x24 needed, now {}x{}", area.width, area.height)),
-        (tone, format!("{leader} {} {quorum} {}/{} live", picture.term, model.live(), model.nodes.len())),
+        (
+            tone,
+            format!("{leader} {} {quorum} {}/{} live", picture.term, model.shown().live(), model.shown().nodes.len()),
+        ),
         (Tone::Dim, "q quit".to_owned()),
     ];
     for (at, (tone, text)) in lines.into_iter().enumerate() {

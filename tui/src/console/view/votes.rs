@@ -6,30 +6,31 @@ use ratatui::text::{Line, Span};
 
 use super::{links::COLUMN, span};
 use crate::console::{
-    model::{Model, Node},
+    model::Model,
     picture::Picture,
     text::{fit, minute_ms, wrap},
     theme::Tone,
     votes::Answer,
+    world::Node,
 };
 
 /// The table, in columns that stand below those of the links; empty if no election was seen.
 pub(super) fn lines(model: &Model, picture: &Picture, label: usize, room: usize) -> Vec<Line<'static>> {
-    let Some(election) = model.votes.newest() else { return Vec::new() };
+    let Some(election) = model.shown().votes.newest() else { return Vec::new() };
     let glyphs = &model.skin.glyphs;
     let (yes, no, silent) = (glyphs.good, glyphs.bad, glyphs.missing);
     let what = if election.pre { "Pre-votes" } else { "Votes" };
     let when = format!(", {}: row asks column", minute_ms(election.at_ms));
     let title = span(&model.skin, Tone::Title, format!(" {what} {}", election.term));
     let mut lines = vec![Line::from(vec![title, span(&model.skin, Tone::Dim, when)])];
-    let leader = picture.leader.and_then(|slot| model.node(slot)?.word());
+    let leader = picture.leader.and_then(|slot| model.shown().node(slot)?.word());
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for candidate in &election.candidates {
+    for candidate in election.candidates.keys() {
         let won = leader.is_some_and(|s| (s.id, s.term) == (*candidate, election.term));
-        let name = format!(" {} {}", model.name(*candidate), if won { glyphs.leader } else { "" });
+        let name = format!(" {} {}", model.shown().name(*candidate), if won { glyphs.leader } else { "" });
         let mut line = vec![span(&model.skin, Tone::Title, fit(&name, label, false))];
-        for Node { id, name, .. } in &model.nodes {
-            let (mark, tone) = match id.and_then(|id| model.votes.answer(*candidate, id)) {
+        for Node { id, name, .. } in &model.shown().nodes {
+            let (mark, tone) = match id.and_then(|id| model.shown().votes.answer(&election, *candidate, id)) {
                 Some(Answer::Granted) => (yes, Tone::Good),
                 Some(Answer::Refused(why)) => {
                     let told = reasons.entry(why.clone()).or_default();

@@ -1,0 +1,239 @@
+//! The loop: takes what has come, updates the model, does what it asked for, and draws if something changed.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::bail;
+use crossterm::event::{self, Event, MouseEventKind};
+use ratatui::buffer::Buffer;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    dump,
+    hands::Hands,
+    model::Model,
+    msg::{Body, Cmd, Msg},
+    net::{Clock, Ears},
+    record::Writer,
+    term::Screen,
+    update::update,
+    view,
+};
+
+/// Messages that wait for the loop; more observations than that are dropped and counted.
+pub(crate) const QUEUE_MAX: usize = 4096;
+
+/// Shortest time between two frames that no key asked for.
+const FRAME: Duration = Duration::from_millis(33);
+
+/// How often the screen is looked at again while something on it ages.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Lines for one notch of the wheel.
+const WHEEL: isize = 3;
+
+/// Reads the terminal on a thread of its own, as reading cannot be interrupted. Ends with the process, or when the
+/// terminal is gone, which dropping `_gone` tells.
+pub(crate) fn read_keys(queue: &mpsc::Sender<Msg>, clock: Clock, _gone: oneshot::Sender<()>) {
+    while let Ok(event) = event::read() {
+        let body = match event {
+            Event::Key(key) => Body::Key(key),
+            Event::Paste(text) => Body::Paste(text),
+            Event::Resize(_, _) => Body::Resize,
+            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => Body::Wheel(-WHEEL),
+            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => Body::Wheel(WHEEL),
+            Event::FocusGained | Event::FocusLost | Event::Mouse(_) => continue,
+        };
+        if queue.blocking_send(Msg { at: clock.now(), body }).is_err() {
+            return;
+        }
+    }
+}
+
+/// What ends the console from outside, or wakes it up.
+pub(crate) struct Signals {
+    terminate: Signal,
+    hang_up: Signal,
+    interrupt: Signal,
+    go_on: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            go_on: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+        })
+    }
+
+    /// Waits for one that ends the console.
+    pub(crate) async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The loop and what it owns.
+pub(crate) struct Deck {
+    pub(crate) model: Model,
+    pub(crate) screen: Screen,
+    /// None while a recording is looked at.
+    pub(crate) hands: Option<Hands>,
+    pub(crate) inbox: mpsc::Receiver<Msg>,
+    pub(crate) ears: Ears,
+    pub(crate) signals: Signals,
+    pub(crate) input_gone: oneshot::Receiver<()>,
+    pub(crate) writer: Option<Writer>,
+}
+
+impl Deck {
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let mut last_frame = Instant::now();
+        self.screen.draw(|frame| view::draw(&self.model, frame))?;
+        let mut dirty = false;
+        loop {
+            let mut urgent = false;
+            let mut batch = Vec::new();
+            let tick = if self.model.playing() { FRAME } else { TICK };
+            tokio::select! {
+                Some(msg) = self.inbox.recv() => batch.push(msg),
+                () = self.ears.newest.changed() => {}
+                () = sleep(tick), if self.model.ages() => batch.push(self.tick()),
+                () = sleep_until(last_frame + FRAME), if dirty => {}
+                _ = self.signals.go_on.recv() => {
+                    self.screen.resume()?;
+                    urgent = true;
+                }
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.hang_up.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
+                _ = &mut self.input_gone => bail!("the terminal's input ended"),
+            }
+            while batch.len() < QUEUE_MAX
+                && let Ok(msg) = self.inbox.try_recv()
+            {
+                batch.push(msg);
+            }
+            batch.extend(self.ears.newest.take());
+            if self.model.playing() && !batch.iter().any(|msg| matches!(msg.body, Body::Tick)) {
+                batch.push(self.tick());
+            }
+            for msg in batch {
+                let key = matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize | Body::Wheel(_));
+                urgent |= key;
+                // While the past is shown, the present goes on unseen.
+                dirty |= key || self.model.past.is_none() || !matches!(msg.body, Body::Node(_, _));
+                for cmd in update(&mut self.model, msg) {
+                    if cmd == Cmd::Quit {
+                        return Ok(());
+                    }
+                    self.obey(cmd).await?;
+                }
+            }
+            self.record();
+            if urgent || (dirty && last_frame.elapsed() >= FRAME) {
+                self.screen.draw(|frame| view::draw(&self.model, frame))?;
+                last_frame = Instant::now();
+                dirty = false;
+            }
+        }
+    }
+
+    fn tick(&self) -> Msg {
+        Msg { at: self.ears.clock.now(), body: Body::Tick }
+    }
+
+    async fn obey(&mut self, cmd: Cmd) -> io::Result<()> {
+        match cmd {
+            Cmd::Suspend => self.suspend().await?,
+            Cmd::Repaint => self.screen.repaint()?,
+            Cmd::Mouse(on) => self.screen.mouse(on)?,
+            Cmd::Copy(text) => {
+                self.screen.copy(&text)?;
+                to_tmux(text);
+            }
+            Cmd::Dump => {
+                let mut buffer = Buffer::empty(self.screen.size()?);
+                view::render(&self.model, buffer.area, &mut buffer);
+                let written = dump::write(&buffer, Path::new("."), self.ears.clock.now().unix_ms);
+                self.told(written.map(|path| format!("screen written to {} and .ansi", path.display())));
+            }
+            Cmd::Record(true) => {
+                let path = PathBuf::from(format!("raftdeck-{}.jsonl", self.ears.clock.now().unix_ms));
+                match Writer::begin(&path, &self.model.live, &self.model.film) {
+                    Ok(writer) => {
+                        self.model.recording = Some(path.display().to_string());
+                        self.writer = Some(writer);
+                        self.told(Ok(format!("recording to {}; R ends it", path.display())));
+                    }
+                    Err(e) => self.told(Err(e)),
+                }
+            }
+            Cmd::Record(false) => {
+                if let Some(writer) = self.writer.take() {
+                    let path = writer.path.display();
+                    self.told(Ok(format!("recorded; look at it with: raftdeck replay {path}")));
+                }
+            }
+            cmd => {
+                if let Some(hands) = &self.hands {
+                    hands.start(cmd);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, outcome: io::Result<String>) {
+        let body = Body::Told(outcome.map_err(|e| e.to_string()));
+        update(&mut self.model, Msg { at: self.ears.clock.now(), body });
+    }
+
+    /// A disk that is full ends the recording, not the console.
+    fn record(&mut self) {
+        if let Some(Err(e)) = self.writer.as_mut().map(|writer| writer.follow(&self.model.film)) {
+            self.writer = None;
+            self.model.recording = None;
+            self.told(Err(io::Error::other(format!("the recording ends here: {e}"))));
+        }
+    }
+
+    /// Stops until the shell says to go on. Where nobody can stop us (no job control), we are back at once.
+    async fn suspend(&mut self) -> io::Result<()> {
+        self.screen.suspend()?;
+        // Elapsed: no stop came.
+        let _ = timeout(Duration::from_secs(1), self.signals.go_on.recv()).await;
+        self.screen.resume()
+    }
+}
+
+/// Inside tmux the text goes into its paste buffer as well: whether it hands OSC 52 on is its user's setting.
+fn to_tmux(text: String) {
+    if std::env::var_os("TMUX").is_none() {
+        return;
+    }
+    tokio::task::spawn_blocking(move || {
+        let mut load = Command::new("tmux");
+        load.args(["load-buffer", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Without tmux there is nothing to tell: the text went to the terminal already.
+        if let Ok(mut child) = load.spawn() {
+            if let Some(mut pipe) = child.stdin.take() {
+                let _ = pipe.write_all(text.as_bytes());
+            }
+            let _ = child.wait();
+        }
+    });
+}

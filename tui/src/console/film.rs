@@ -1,0 +1,274 @@
+//! The past: every fact the world took, and now and then the world itself, so that any moment can be had again.
+//!
+//! Going to a moment is: the last still before it, and the facts from there. A film of the running cluster is bounded: the
+//! last ten minutes, and at most some tens of megabytes; what is older goes in whole stretches from still to still. A film
+//! that was read from a file is whole.
+//!
+//! Laws:
+//! - the world at a position is the world that was live there: it is made by the same function from the same facts;
+//! - there is always a still at or before the first record, so every position that is kept can be shown.
+
+use std::collections::VecDeque;
+
+use raftdeck_shared::wire::{self, ObservationKind as Kind};
+
+use super::{
+    msg::{NodeMsg, Time},
+    theme::Tone,
+    world::{Fact, World},
+};
+
+/// How far back the film of a running cluster goes.
+pub(crate) const KEPT_MS: u64 = 600_000;
+
+/// Bytes of facts kept of a running cluster, as estimated by [`weight`].
+pub(crate) const KEPT_BYTES: usize = 24 << 20;
+
+/// A still is made after so many facts: the most that one step back has to take again.
+const STILL_EVERY: u64 = 8192;
+
+/// Stills of a film from a file; a long one has them further apart.
+const STILLS_MAX: u64 = 48;
+
+/// How a record matters to somebody who goes through time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    Nothing,
+    /// A line of the story.
+    Event,
+    /// A fault, an act of the operator, a role changed: where one wants to jump to.
+    Turn,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) at: Time,
+    pub(crate) fact: Fact,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Film {
+    /// Position of the oldest record.
+    first: u64,
+    records: VecDeque<(Record, Mark)>,
+    /// Worlds as they were before the record at a position; the first is at or before `first`.
+    stills: VecDeque<(u64, World)>,
+    bytes: usize,
+    still_every: u64,
+    /// From a file: nothing is let go.
+    whole: bool,
+}
+
+impl Film {
+    /// Of a cluster that is watched from now on.
+    pub(crate) fn of_live(world: World) -> Film {
+        let stills = VecDeque::from([(0, world)]);
+        Film { first: 0, records: VecDeque::new(), stills, bytes: 0, still_every: STILL_EVERY, whole: false }
+    }
+
+    /// Of a recording.
+    pub(crate) fn of_records(records: impl ExactSizeIterator<Item = Record>) -> (Film, World) {
+        let mut world = World::default();
+        let mut film = Film { whole: true, ..Film::of_live(world.clone()) };
+        film.still_every = STILL_EVERY.max(records.len() as u64 / STILLS_MAX);
+        for record in records {
+            world.take(record.at, &record.fact);
+            film.push(record, &world);
+        }
+        (film, world)
+    }
+
+    /// Position behind the newest record.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    /// Time of the oldest record and of the newest.
+    pub(crate) fn span(&self) -> Option<(Time, Time)> {
+        Some((self.records.front()?.0.at, self.records.back()?.0.at))
+    }
+
+    /// Adds what the world, here as it is after it, has taken.
+    pub(crate) fn push(&mut self, record: Record, after: &World) {
+        self.bytes += weight(&record.fact);
+        let now_ms = record.at.run_ms;
+        let mark = mark(&record.fact);
+        self.records.push_back((record, mark));
+        if self.end() >= self.stills.back().map_or(0, |still| still.0) + self.still_every {
+            self.stills.push_back((self.end(), after.clone()));
+        }
+        let old = |film: &Film| {
+            let (first, _) = film.span()?;
+            Some(film.bytes > KEPT_BYTES || now_ms.saturating_sub(first.run_ms) > KEPT_MS)
+        };
+        while !self.whole && self.stills.len() > 1 && old(self) == Some(true) {
+            let upto = self.stills[1].0;
+            self.stills.pop_front();
+            while self.first < upto {
+                let gone = self.records.pop_front();
+                self.bytes -= gone.map_or(0, |(record, _)| weight(&record.fact));
+                self.first += 1;
+            }
+        }
+    }
+
+    /// The world as it was when it had taken the records before a position.
+    pub(crate) fn world_at(&self, position: u64) -> World {
+        let position = position.clamp(self.first, self.end());
+        let still = self.stills.iter().rev().find(|(at, _)| *at <= position).unwrap_or(&self.stills[0]);
+        let mut world = still.1.clone();
+        self.forward(&mut world, still.0, position);
+        world
+    }
+
+    /// Takes a world on from one position to a later one.
+    pub(crate) fn forward(&self, world: &mut World, from: u64, to: u64) {
+        for position in from.max(self.first)..to.min(self.end()) {
+            let (record, _) = &self.records[(position - self.first) as usize];
+            world.take(record.at, &record.fact);
+        }
+    }
+
+    /// The position behind all records up to a time.
+    pub(crate) fn position(&self, run_ms: u64) -> u64 {
+        // Stamps of different senders may be out of order by a hair; what counts is the order of arrival.
+        self.first + self.records.partition_point(|(record, _)| record.at.run_ms <= run_ms) as u64
+    }
+
+    /// The next record that matters so much at or after a position, or the last one before it.
+    pub(crate) fn find(&self, position: u64, back: bool, least: Mark) -> Option<u64> {
+        let at = usize::try_from(position.clamp(self.first, self.end()) - self.first).ok()?;
+        let matters = |(_, (_, mark)): &(usize, &(Record, Mark))| *mark >= least;
+        let found = if back {
+            self.records.iter().enumerate().take(at).rev().find(matters)
+        } else {
+            self.records.iter().enumerate().skip(at).find(matters)
+        };
+        found.map(|(at, _)| self.first + at as u64)
+    }
+
+    /// The record at a position, if it is kept.
+    pub(crate) fn record(&self, position: u64) -> Option<&Record> {
+        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.records.get(at).map(|(record, _)| record)
+    }
+
+    /// When a record came.
+    pub(crate) fn time(&self, position: u64) -> Option<Time> {
+        self.record(position).map(|record| record.at)
+    }
+
+    /// Unix time of the day, as milliseconds since midnight, to the newest time of the run that shows it.
+    pub(crate) fn run_ms_of_day(&self, of_day_ms: u64) -> Option<u64> {
+        const DAY_MS: u64 = 86_400_000;
+        let (first, last) = self.span()?;
+        let back = (last.unix_ms % DAY_MS + DAY_MS - of_day_ms % DAY_MS) % DAY_MS;
+        let at = last.run_ms.checked_sub(back)?;
+        (at >= first.run_ms).then_some(at)
+    }
+}
+
+/// What a fact costs in memory, near enough.
+fn weight(fact: &Fact) -> usize {
+    let all = size_of::<(Record, Mark)>();
+    all + match fact {
+        Fact::Node(_, NodeMsg::Snapshot(status) | NodeMsg::Status(status)) => {
+            size_of_val(&**status) + 48 * status.peers.len() + 8 * status.voters.len() + 80 * status.queues.len() + 160
+        }
+        Fact::Node(_, NodeMsg::Observed(o)) => size_of_val(&**o) + o.cause.len() + o.boot_id.len() + 16,
+        Fact::Node(_, NodeMsg::Connecting | NodeMsg::Retrying { .. } | NodeMsg::Dropped(_)) => 40,
+        Fact::Member { name, api, .. } => name.len() + api.len(),
+        Fact::Moved { api, .. } => api.len(),
+        Fact::Own(_, text) => text.len(),
+        Fact::Jobs(page) => 400 * page.jobs.len(),
+        Fact::Job(job) => 1_000 + 120 * job.history.len(),
+    }
+}
+
+fn mark(fact: &Fact) -> Mark {
+    match fact {
+        Fact::Own(Tone::You, _) => Mark::Turn,
+        Fact::Own(_, _) => Mark::Event,
+        Fact::Node(_, NodeMsg::Observed(o)) => mark_of(o),
+        Fact::Node(_, NodeMsg::Dropped(_)) => Mark::Event,
+        Fact::Member { .. } | Fact::Moved { .. } | Fact::Jobs(_) | Fact::Job(_) | Fact::Node(_, _) => Mark::Nothing,
+    }
+}
+
+fn mark_of(o: &wire::Observation) -> Mark {
+    match o.kind() {
+        Kind::Fault | Kind::Damage => Mark::Turn,
+        Kind::Role if o.role() != wire::Role::Follower => Mark::Turn,
+        Kind::Role | Kind::VoteCast | Kind::Truncated | Kind::Link | Kind::Node | Kind::Membership | Kind::Transfer => {
+            Mark::Event
+        }
+        Kind::Unspecified
+        | Kind::Term
+        | Kind::Leader
+        | Kind::VoteReceived
+        | Kind::Appended
+        | Kind::Committed
+        | Kind::Progress
+        | Kind::Job
+        | Kind::Snapshot => Mark::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(run_ms: u64, tone: Tone) -> Record {
+        Record { at: Time { run_ms, unix_ms: 86_400_000 * 9 + run_ms }, fact: Fact::Own(tone, format!("at {run_ms}")) }
+    }
+
+    fn texts(world: &World) -> Vec<String> {
+        world.events.lines(true).into_iter().map(|l| l.text).collect()
+    }
+
+    #[test]
+    fn any_moment_is_the_world_that_was_live_there() {
+        let mut world = World::default();
+        let mut film = Film { still_every: 4, ..Film::of_live(world.clone()) };
+        let mut lived = vec![texts(&world)];
+        for at in 0..23 {
+            let record = record(at * 10, Tone::Plain);
+            world.take(record.at, &record.fact);
+            film.push(record, &world);
+            lived.push(texts(&world));
+        }
+        for (position, then) in lived.iter().enumerate() {
+            assert_eq!(texts(&film.world_at(position as u64)), *then, "{position}");
+        }
+        assert_eq!((film.position(45), film.position(0), film.position(9_999)), (5, 1, 23));
+        assert_eq!(film.run_ms_of_day(100), Some(100));
+        assert_eq!(film.run_ms_of_day(100_000), None);
+    }
+
+    #[test]
+    fn what_is_old_goes_and_what_is_left_can_still_be_shown() {
+        let mut world = World::default();
+        let mut film = Film { still_every: 4, ..Film::of_live(world.clone()) };
+        for at in 0..100 {
+            let record = record(at * KEPT_MS / 50, Tone::Plain);
+            world.take(record.at, &record.fact);
+            film.push(record, &world);
+        }
+        assert!((46..56).contains(&film.records.len()), "{}", film.records.len());
+        assert_eq!(texts(&film.world_at(0)).len() as u64, film.first, "the oldest there is");
+        assert_eq!(texts(&film.world_at(100)), texts(&world));
+    }
+
+    #[test]
+    fn turns_are_found_both_ways() {
+        let tones = [Tone::Plain, Tone::You, Tone::Plain, Tone::Plain, Tone::You];
+        let (film, _) = Film::of_records(
+            tones.iter().enumerate().map(|(at, t)| record(at as u64, *t)).collect::<Vec<_>>().into_iter(),
+        );
+        assert_eq!(film.find(0, false, Mark::Turn), Some(1));
+        assert_eq!(film.find(2, false, Mark::Turn), Some(4));
+        assert_eq!(film.find(5, false, Mark::Turn), None);
+        assert_eq!(film.find(4, true, Mark::Turn), Some(1));
+        assert_eq!(film.find(4, true, Mark::Event), Some(3));
+    }
+}

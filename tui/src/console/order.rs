@@ -1,0 +1,92 @@
+//! The order of the nodes on the screen: that of the cluster file, or by a column.
+
+use std::cmp::Reverse;
+
+use super::{
+    msg::Slot,
+    picture::Picture,
+    status::{Role, Status},
+    world::{Node, World},
+};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum By {
+    #[default]
+    Listed,
+    Name,
+    Role,
+    Term,
+    Last,
+    Lag,
+    Fault,
+}
+
+impl By {
+    const ALL: [By; 7] = [By::Listed, By::Name, By::Role, By::Term, By::Last, By::Lag, By::Fault];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            By::Listed => "listed",
+            By::Name => "name",
+            By::Role => "role",
+            By::Term => "term",
+            By::Last => "last",
+            By::Lag => "lag",
+            By::Fault => "fault",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) by: By,
+    pub(crate) reversed: bool,
+}
+
+impl Order {
+    /// By the next column.
+    pub(crate) fn next(self) -> Order {
+        let at = By::ALL.iter().position(|by| *by == self.by).unwrap_or_default();
+        Order { by: By::ALL[(at + 1) % By::ALL.len()], reversed: false }
+    }
+
+    /// By the column of this name.
+    ///
+    /// # Errors
+    /// In words that name the value.
+    pub(crate) fn named(name: &str) -> Result<Order, String> {
+        let by = By::ALL.into_iter().find(|by| by.name() == name);
+        let names = || By::ALL.map(By::name).join(", ");
+        let by = by.ok_or_else(|| format!("{name:?} is no order of nodes: {}", names()))?;
+        Ok(Order { by, reversed: false })
+    }
+
+    /// The nodes as they are listed. Those that are equal in the column keep the order of the cluster file.
+    pub(crate) fn of(self, world: &World, picture: &Picture) -> Vec<Slot> {
+        let mut slots: Vec<(Slot, &Node)> = world.slots().collect();
+        let least = |word: Option<&Status>, of: fn(&Status) -> u64| word.map_or(0, of);
+        match self.by {
+            By::Listed => {}
+            By::Name => slots.sort_by_key(|(_, n)| (n.name.len(), n.name.clone())),
+            By::Role => slots.sort_by_key(|(slot, n)| (picture.leader != Some(*slot), !n.live(), rank(n))),
+            By::Term => slots.sort_by_key(|(_, n)| Reverse(least(n.word(), |s| s.term.0))),
+            By::Last => slots.sort_by_key(|(_, n)| Reverse(least(n.word(), |s| s.last.0))),
+            By::Lag => slots.sort_by_key(|(_, n)| least(n.word(), |s| s.last.0)),
+            By::Fault => slots.sort_by_key(|(_, n)| (n.live(), n.word().is_none_or(|s| s.faults.is_empty()))),
+        }
+        if self.reversed {
+            slots.reverse();
+        }
+        slots.into_iter().map(|(slot, _)| slot).collect()
+    }
+}
+
+fn rank(node: &Node) -> u8 {
+    match node.word().map(|s| s.role) {
+        Some(Role::Leader) => 0,
+        Some(Role::Candidate) => 1,
+        Some(Role::PreCandidate) => 2,
+        Some(Role::Follower) => 3,
+        None => 4,
+    }
+}

@@ -1,0 +1,203 @@
+//! `:` and `?`: every action by name, found by a few letters; and the few commands that take a word.
+//!
+//! Both are the same list. `?` shows the keys, with the marks below; typing narrows either, Enter runs what is chosen. A
+//! text with a space in it is a command in the words of the command line: `kill n3`, `job 17`, `at 12:04:21`.
+
+use crossterm::event::{KeyCode, KeyEvent};
+
+use super::{
+    browse,
+    field::Field,
+    fuzzy,
+    keymap::Row,
+    keys::Action,
+    model::{Dialog, Model, View},
+    msg::{Cmd, Slot},
+    order::Order,
+    past,
+    theme::{Theme, Tone},
+    update,
+};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Palette {
+    pub(crate) field: Field,
+    /// The row that Enter would run.
+    pub(crate) at: usize,
+    /// Opened by `?`: with the marks.
+    pub(crate) help: bool,
+}
+
+/// Commands with a word behind them, as the command line has them, and what the word is.
+pub(crate) const WITH_WORD: [(&str, &str); 10] = [
+    ("kill", "NODE"),
+    ("cut", "NODE,.."),
+    ("restart", "NODE"),
+    ("node", "NODE: the cursor to it"),
+    ("log", "NODE: its log"),
+    ("job", "ID: that job"),
+    ("at", "HH:MM:SS[.mmm]: to that time, UTC"),
+    ("sort", "listed, name, role, term, last, lag, fault"),
+    ("theme", "dark, light, colour-blind, mono"),
+    ("filter", "WORDS"),
+];
+
+/// The rows that fit what is typed, best first; in the order of the table while nothing is. Those that cannot be used now
+/// are left out.
+pub(crate) fn rows<'a>(model: &'a Model, palette: &Palette) -> Vec<&'a Row> {
+    let typed = palette.field.text();
+    let usable = model.keys.rows().filter(|row| !(row.binding.danger && model.read_only));
+    let mut found: Vec<(i32, &Row)> = usable
+        .filter_map(|row| {
+            let by_name = fuzzy::score(&typed, row.binding.name).map(|score| score + 1000);
+            by_name.or_else(|| fuzzy::score(&typed, row.binding.help)).map(|score| (score, row))
+        })
+        .collect();
+    if !typed.trim().is_empty() {
+        found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    }
+    found.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Gives a key to the list.
+pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Vec<Cmd> {
+    match key.code {
+        KeyCode::Enter => {
+            let typed = palette.field.text();
+            return match typed.trim().split_once(' ') {
+                Some((name, word)) => command(model, name, word.trim()),
+                None => match rows(model, &palette).get(palette.at).map(|row| row.binding.action) {
+                    Some(action) => update::act(model, action),
+                    None => {
+                        model.say(Tone::Warn, format!("{typed:?} is no command: `?` lists them"));
+                        Vec::new()
+                    }
+                },
+            };
+        }
+        KeyCode::Up => palette.at = palette.at.saturating_sub(1),
+        KeyCode::Down => palette.at += 1,
+        KeyCode::PageUp => palette.at = palette.at.saturating_sub(10),
+        KeyCode::PageDown => palette.at += 10,
+        KeyCode::Tab => {
+            if let Some(row) = rows(model, &palette).get(palette.at) {
+                palette.field = Field::new(&format!("{} ", row.binding.name));
+            }
+        }
+        _ => {
+            if palette.field.key(key) {
+                palette.at = 0;
+            }
+        }
+    }
+    palette.at = palette.at.min(rows(model, &palette).len().saturating_sub(1));
+    model.dialog = Some(Dialog::Palette(palette));
+    Vec::new()
+}
+
+/// Runs a command with its word.
+fn command(model: &mut Model, name: &str, word: &str) -> Vec<Cmd> {
+    let danger = model.keys.named(name).is_some_and(|row| row.binding.danger);
+    if danger && model.read_only {
+        model.say(Tone::Warn, format!("read-only: {name} is off"));
+        return Vec::new();
+    }
+    match run(model, name, word) {
+        Ok(cmds) => cmds,
+        Err(why) => {
+            model.say(Tone::Warn, why);
+            Vec::new()
+        }
+    }
+}
+
+fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
+    match name {
+        "kill" => {
+            model.cursor = node(model, word)?.0;
+            Ok(update::act(model, Action::Kill))
+        }
+        "restart" => {
+            model.cursor = node(model, word)?.0;
+            Ok(update::act(model, Action::Restart))
+        }
+        "node" => {
+            model.cursor = node(model, word)?.0;
+            Ok(Vec::new())
+        }
+        "log" => {
+            model.cursor = node(model, word)?.0;
+            Ok(browse::go(model, View::Log))
+        }
+        "job" => match word.parse() {
+            Ok(id) => Ok(browse::job(model, id)),
+            Err(_) => Err(format!("{word:?} is no id of a job")),
+        },
+        "cut" => {
+            let names = word.split([',', ' ']).filter(|n| !n.is_empty());
+            model.marked = names.map(|name| node(model, name)).collect::<Result<_, _>>()?;
+            Ok(update::act(model, Action::Cut))
+        }
+        "at" => {
+            let of_day = of_day_ms(word).ok_or_else(|| format!("{word:?} is no time: write 12:04:21 or 12:04:21.4"))?;
+            let at = model.film.run_ms_of_day(of_day);
+            past::to(model, at.ok_or_else(|| format!("{word} is not in what is kept here: {}", update::kept(model)))?);
+            Ok(Vec::new())
+        }
+        "sort" if model.view != View::Cluster => Err("the order of this list is changed by o and O".into()),
+        "sort" => Order::named(word).map(|order| {
+            model.order = order;
+            Vec::new()
+        }),
+        "theme" => Theme::parse(word).map(|theme| {
+            model.skin.theme = theme;
+            vec![Cmd::Repaint]
+        }),
+        "filter" => {
+            update::set_filter(model, word);
+            Ok(Vec::new())
+        }
+        _ => Err(format!("{name:?} takes no word; those that do: {}", WITH_WORD.map(|(name, _)| name).join(", "))),
+    }
+}
+
+fn node(model: &Model, word: &str) -> Result<Slot, String> {
+    let known = || model.live.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(" ");
+    model.live.called(word).ok_or_else(|| format!("no node {word:?}: there is {}", known()))
+}
+
+/// `12:04:21.4` as milliseconds since midnight.
+fn of_day_ms(text: &str) -> Option<u64> {
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let parts: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = parts[..] else { return None };
+    let digits = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
+    let ms = fraction.parse::<u64>().ok().filter(|_| digits)? * 10_u64.pow(3 - fraction.len() as u32);
+    (hours < 24 && minutes < 60 && seconds < 60).then(|| ((hours * 60 + minutes) * 60 + seconds) * 1000 + ms)
+}
+
+/// Asked by an act while the past is shown: it is the present that would be changed.
+pub(crate) fn must_be_live(model: &mut Model, name: &str) -> bool {
+    if model.replay.is_some() {
+        model.say(Tone::Warn, format!("{name}: this is a recording, nothing can be done to it"));
+    } else if model.past.is_some() {
+        model.say(Tone::Warn, format!("{name}: you look at the past; L goes back to now, then again"));
+    } else {
+        return false;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day_are_read() {
+        assert_eq!(of_day_ms("12:04:21.4"), Some(43_461_400));
+        assert_eq!(of_day_ms("00:00:01"), Some(1000));
+        for text in ["", "12", "24:00:00", "1:2:3.4567", "1:60:0", "a:b:c", "1:2:3."] {
+            assert_eq!(of_day_ms(text), None, "{text:?}");
+        }
+    }
+}

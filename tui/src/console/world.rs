@@ -1,0 +1,354 @@
+//! What the nodes have said, and what follows from it: the part of the console that has a past.
+//!
+//! A world is changed by facts ([`Fact`]), each at its time, and by nothing else. So it can be had again as of any moment
+//! by taking the facts up to there, which is how the console goes back in time and how a recording is replayed. What the
+//! operator looks at, and how, is no part of it (that is `model`).
+//!
+//! A node that is gone keeps its last word, marked with its age: the console never forgets what was true because it can
+//! no longer ask.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use raftdeck_shared::{
+    ids::{Index, NodeId, Term},
+    wire,
+};
+
+use super::{
+    checks::Checks,
+    events::{Events, Stamp},
+    jobs::{Job, Page},
+    msg::{NodeMsg, Slot, Time},
+    outage::Outages,
+    pace::Pace,
+    picture::Picture,
+    reign::{Change, Reign},
+    status::{FaultKind, Role, Status},
+    story,
+    tape::Tape,
+    text::span_ms,
+    theme::Tone,
+    trace::Trace,
+    votes::Votes,
+};
+
+/// Most nodes shown: those of the cluster file, and those that came later.
+pub(crate) const NODES_MAX: usize = 256;
+
+/// Something that changes the world.
+#[derive(Clone, Debug)]
+pub(crate) enum Fact {
+    /// A node to watch, at this address. Slots are given in this order.
+    Member {
+        id: Option<NodeId>,
+        name: String,
+        api: String,
+    },
+    /// It is reached at another address now.
+    Moved {
+        slot: Slot,
+        api: String,
+    },
+    Node(Slot, NodeMsg),
+    /// The newest jobs, as the leader listed them.
+    Jobs(Arc<Page>),
+    /// One of them, whole.
+    Job(Arc<Job>),
+    /// Done by the operator, or noticed by this console.
+    Own(Tone, String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Conn {
+    Connecting,
+    Live,
+    Retrying {
+        at_run_ms: u64,
+        why: String,
+    },
+    /// It answers, but as a member of another cluster.
+    Foreign(String),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// From the cluster file, or from its first word.
+    pub(crate) id: Option<NodeId>,
+    pub(crate) name: String,
+    pub(crate) api: String,
+    pub(crate) conn: Conn,
+    /// It could not be reached since it was last live, or ever.
+    pub(crate) failed: bool,
+    /// Its last word, and when it came.
+    pub(crate) status: Option<(Arc<Status>, Time)>,
+    /// Newest observation taken, of the boot in `status`.
+    pub(crate) seen_seq: u64,
+    /// Observations of it that never came.
+    pub(crate) dropped: u64,
+}
+
+impl Node {
+    /// A node nothing is known of yet but its address.
+    pub(crate) fn new(id: Option<NodeId>, name: String, api: String) -> Node {
+        Node { id, name, api, conn: Conn::Connecting, failed: false, status: None, seen_seq: 0, dropped: 0 }
+    }
+
+    pub(crate) fn live(&self) -> bool {
+        self.conn == Conn::Live
+    }
+
+    pub(crate) fn word(&self) -> Option<&Status> {
+        self.status.as_ref().map(|(status, _)| &**status)
+    }
+
+    /// How old its last word is. Nothing for a live node: what it said is what is.
+    pub(crate) fn age_ms(&self, now: Time) -> u64 {
+        match (&self.conn, &self.status) {
+            (Conn::Live, _) | (_, None) => 0,
+            (_, Some((_, at))) => now.run_ms.saturating_sub(at.run_ms),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) now: Time,
+    /// Empty until the first node has said it.
+    pub(crate) cluster_id: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) events: Events,
+    pub(crate) checks: Checks,
+    pub(crate) votes: Votes,
+    pub(crate) reign: Reign,
+    pub(crate) pace: Pace,
+    pub(crate) tape: Tape,
+    pub(crate) trace: Trace,
+    pub(crate) outages: Outages,
+    pub(crate) jobs: Option<Arc<Page>>,
+    pub(crate) job: Option<Arc<Job>>,
+}
+
+impl World {
+    pub(crate) fn new(cluster_id: String) -> World {
+        World { cluster_id, ..World::default() }
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Node)> {
+        self.nodes.iter().enumerate().map(|(at, node)| (Slot(at), node))
+    }
+
+    pub(crate) fn node(&self, slot: Slot) -> Option<&Node> {
+        self.nodes.get(slot.0)
+    }
+
+    pub(crate) fn by_id(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.id == Some(id))
+    }
+
+    /// A node's name; its number where the name is not known.
+    pub(crate) fn name(&self, id: NodeId) -> String {
+        self.by_id(id).map_or_else(|| id.to_string(), |n| n.name.clone())
+    }
+
+    pub(crate) fn names<'a>(&self, ids: impl IntoIterator<Item = &'a NodeId>, between: &str) -> String {
+        ids.into_iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(between)
+    }
+
+    /// A node by what people call it: its name or its number.
+    pub(crate) fn called(&self, word: &str) -> Option<Slot> {
+        let fits = |n: &Node| n.name == word || n.id.is_some_and(|id| id.0.to_string() == word);
+        self.slots().find(|(_, n)| fits(n)).map(|(slot, _)| slot)
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.nodes.iter().filter(|n| n.live()).count()
+    }
+
+    /// Faults in force, as their nodes tell: links cut, whether at one end or at both, and all else.
+    pub(crate) fn faults(&self) -> (usize, usize) {
+        let mut links = BTreeSet::new();
+        let mut others = 0;
+        for status in self.nodes.iter().filter(|n| n.live()).filter_map(Node::word) {
+            for fault in &status.faults {
+                match fault.kind {
+                    FaultKind::Cut(peer) => drop(links.insert((status.id.min(peer), status.id.max(peer)))),
+                    FaultKind::Kill | FaultKind::Unknown => others += 1,
+                }
+            }
+        }
+        (links.len(), others)
+    }
+
+    /// The newest index any node has.
+    pub(crate) fn last_index(&self) -> Index {
+        self.nodes.iter().filter_map(Node::word).map(|s| s.last).max().unwrap_or_default()
+    }
+
+    /// The oldest index that any node shows.
+    pub(crate) fn first_index(&self) -> Index {
+        self.nodes.iter().filter_map(|n| n.word()?.tail.first()).min().unwrap_or(Index(1))
+    }
+
+    /// Something changes without news: a countdown, an age.
+    pub(crate) fn ages(&self) -> bool {
+        self.reign.lost.is_some()
+            || self.faults() != (0, 0)
+            || self.live() < self.nodes.len()
+            || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
+    }
+
+    /// Time goes on. Facts are stamped by their senders: one may overtake another by a hair, and time must not run back.
+    pub(crate) fn pass(&mut self, now: Time) {
+        if now.run_ms >= self.now.run_ms {
+            self.now = now;
+        }
+    }
+
+    /// Takes one fact.
+    pub(crate) fn take(&mut self, at: Time, fact: &Fact) {
+        self.pass(at);
+        match fact {
+            Fact::Member { id, name, api } => {
+                if self.nodes.len() < NODES_MAX {
+                    self.nodes.push(Node::new(*id, name.clone(), api.clone()));
+                }
+            }
+            Fact::Moved { slot, api } => {
+                if let Some(node) = self.nodes.get_mut(slot.0) {
+                    node.api.clone_from(api);
+                }
+            }
+            Fact::Node(slot, news) => {
+                if self.nodes.get(slot.0).is_some() {
+                    self.news(*slot, news);
+                    self.leadership();
+                }
+            }
+            Fact::Jobs(page) => self.jobs = Some(Arc::clone(page)),
+            Fact::Job(job) => self.job = Some(Arc::clone(job)),
+            Fact::Own(tone, text) => {
+                if *tone == Tone::You && !text.starts_with("YOU heal") && !text.starts_with("YOU restart") {
+                    self.outages.began(self.now.unix_ms, text.clone());
+                } else if *tone == Tone::Bad && text.starts_with("submit") {
+                    self.outages.refused();
+                }
+                if let (Tone::You, Some(mark)) = (tone, Tape::of_act(text)) {
+                    self.tape.mark(self.now.run_ms, mark);
+                }
+                self.own(*tone, text.clone());
+            }
+        }
+    }
+
+    fn own(&mut self, tone: Tone, text: String) {
+        self.events.own(self.now.unix_ms, tone, text);
+    }
+
+    fn news(&mut self, slot: Slot, news: &NodeMsg) {
+        match news {
+            NodeMsg::Connecting => self.nodes[slot.0].conn = Conn::Connecting,
+            NodeMsg::Retrying { at_run_ms, why } => {
+                if self.nodes[slot.0].live() {
+                    self.tape.mark(self.now.run_ms, '!');
+                    self.outages.began(self.now.unix_ms, format!("{} lost", self.nodes[slot.0].name));
+                    self.own(Tone::Bad, format!("console: lost {}: {why}", self.nodes[slot.0].name));
+                }
+                self.nodes[slot.0].conn = Conn::Retrying { at_run_ms: *at_run_ms, why: why.clone() };
+                self.nodes[slot.0].failed = true;
+            }
+            NodeMsg::Snapshot(status) => self.snapshot(slot, status),
+            NodeMsg::Status(status) => {
+                if self.nodes[slot.0].live() {
+                    self.checks.status(status);
+                    self.nodes[slot.0].status = Some((Arc::clone(status), self.now));
+                }
+            }
+            NodeMsg::Dropped(count) => {
+                let node = &mut self.nodes[slot.0];
+                node.dropped = node.dropped.saturating_add(*count);
+                let text = format!("-- {count} events of {} not received --", node.name);
+                self.own(Tone::Warn, text);
+            }
+            NodeMsg::Observed(o) => self.observed(slot, o),
+        }
+    }
+
+    fn snapshot(&mut self, slot: Slot, status: &Arc<Status>) {
+        if self.cluster_id.is_empty() {
+            self.cluster_id.clone_from(&status.cluster_id);
+        }
+        if self.cluster_id != status.cluster_id {
+            self.nodes[slot.0].conn = Conn::Foreign(status.cluster_id.clone());
+            return;
+        }
+        self.checks.status(status);
+        let now = self.now;
+        let node = &mut self.nodes[slot.0];
+        let known = node.word().is_some();
+        let rebooted = node.word().is_some_and(|before| before.boot_id != status.boot_id);
+        let was_live = node.live();
+        node.id = Some(status.id);
+        node.name.clone_from(&status.name);
+        node.conn = Conn::Live;
+        node.failed = false;
+        if rebooted || !known {
+            node.seen_seq = 0;
+        }
+        node.status = Some((Arc::clone(status), now));
+        if known && !was_live {
+            let said = if rebooted { "is back, as a new process" } else { "is back" };
+            let text = format!("console: {} {said}", node.name);
+            self.own(Tone::Good, text);
+        }
+    }
+
+    fn observed(&mut self, slot: Slot, o: &Arc<wire::Observation>) {
+        let node = &mut self.nodes[slot.0];
+        // A resumed stream may repeat; the sequence is without gaps, so what is not newer has been taken.
+        if o.seq <= node.seen_seq {
+            return;
+        }
+        node.seen_seq = o.seq;
+        // Of its own term: one that led before and now follows may not have said so yet.
+        let by_leader = node.word().is_some_and(|s| s.role == Role::Leader && s.term == Term(o.term));
+        if o.kind() == wire::ObservationKind::Role && o.role() == wire::Role::Leader {
+            let name = self.name(NodeId(o.node));
+            self.checks.leader(Term(o.term), NodeId(o.node), &name);
+            self.reign.elected(Term(o.term), NodeId(o.node), o.at_ms);
+        }
+        let told = story::tell(o, by_leader, &|id| self.name(id));
+        let stamp = Stamp::of(o);
+        self.votes.observed(o, stamp);
+        self.tape.observed(self.now.run_ms, o);
+        self.trace.observed(o);
+        match o.kind() {
+            wire::ObservationKind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
+            wire::ObservationKind::Fault if o.cause != "healed" && o.cause != "ran out" => {
+                self.outages.began(o.at_ms, format!("fault on {}", self.name(NodeId(o.node))));
+            }
+            _ => {}
+        }
+        self.events.insert(stamp, told);
+    }
+
+    /// Notices when the cluster loses its leader and when it has one again.
+    fn leadership(&mut self) {
+        let picture = Picture::of(self);
+        self.pace.add(self.now.run_ms, picture.jobs.ended());
+        let leader = picture.leader.and_then(|slot| self.nodes.get(slot.0)?.word());
+        let term = leader.map(|s| s.term);
+        self.tape.pass(self.now.run_ms, term, picture.jobs.ended());
+        if term.is_some() && self.live() == self.nodes.len() && self.faults() == (0, 0) {
+            self.outages.whole(self.now.unix_ms);
+        }
+        let words = self.nodes.iter().filter(|n| n.live()).filter_map(Node::word);
+        if let Some(Change { leader, term, without_ms }) = self.reign.look(leader, words, self.now) {
+            let gap = span_ms(without_ms);
+            self.outages.led(term, without_ms);
+            self.own(
+                Tone::Good,
+                format!("console: {} leads {term}; the cluster had no leader for {gap}", self.name(leader)),
+            );
+        }
+    }
+}
