@@ -28,7 +28,7 @@ use tracing::info;
 use crate::{
     faults::Faults,
     handle::{FromPeer, Inbox, Pulse, Request, Steer},
-    observe::{Observer, to_wire, wall_ms},
+    observe::{Observer, wall_ms},
     replica::{Applied, Effects, Input, Refused, Replica, Ticket},
     snapshots::Snapshots,
     storage::{Files, LogStore, StateStore, StorageError},
@@ -370,7 +370,7 @@ impl Driver {
             }
         }
         let (group, tick_ms) = (self.replica.group(), self.tick.as_millis());
-        self.observer.record(events.into_iter().map(|event| to_wire(group, tick_ms, event)));
+        self.observer.happened(group, tick_ms, events);
         self.work += u64::from(work);
         let raft = self.replica.raft();
         let role = raft.role();

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -41,7 +41,22 @@ struct Ring {
     clock: Moment,
     /// Of the next observation, from 1.
     next_seq: u64,
-    kept: VecDeque<Arc<wire::Observation>>,
+    kept: VecDeque<Kept>,
+}
+
+/// An observation as it happened. Most are never read by anybody, so it is put into words when it is.
+#[derive(Clone, Debug)]
+struct Kept {
+    at: Moment,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    /// Of the replica, whose core counts in ticks of so many milliseconds.
+    Happened(GroupId, u128, Event),
+    /// Of anything else in the process.
+    Said(Box<wire::Observation>),
 }
 
 impl Ring {
@@ -70,7 +85,7 @@ pub struct Page {
     /// So many were lost to this reader just before.
     pub dropped: u64,
     /// In order.
-    pub observations: Vec<Arc<wire::Observation>>,
+    pub observations: Vec<wire::Observation>,
 }
 
 impl Observer {
@@ -107,20 +122,26 @@ impl Observer {
 
     /// Records observations.
     pub fn record(&self, observations: impl IntoIterator<Item = wire::Observation>) {
+        self.keep(observations.into_iter().map(|observation| What::Said(Box::new(observation))));
+    }
+
+    /// Records what happened in a replica.
+    pub fn happened(&self, group: GroupId, tick_ms: u128, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.keep(events.into_iter().map(|event| What::Happened(group, tick_ms, event)));
+        }
+    }
+
+    fn keep(&self, observations: impl Iterator<Item = What>) {
         let wall_ms = wall_ms();
         let mut ring = self.ring.lock().expect("no holder panics");
-        for mut observation in observations {
-            let now = ring.now(wall_ms);
-            observation.seq = ring.next_seq;
-            observation.boot_id.clone_from(&self.boot_id);
-            observation.node = self.node.0;
-            observation.at_ms = now.at_ms;
-            observation.logical = now.logical;
+        for what in observations {
+            let at = ring.now(wall_ms);
             ring.next_seq += 1;
             if ring.kept.len() == RING_MAX {
                 ring.kept.pop_front();
             }
-            ring.kept.push_back(Arc::new(observation));
+            ring.kept.push_back(Kept { at, what });
         }
         // Under the lock: or of two that record at once, the later might be published before the earlier.
         let newest = ring.next_seq - 1;
@@ -134,13 +155,24 @@ impl Observer {
         let oldest = ring.next_seq - ring.kept.len() as u64;
         let dropped = oldest.saturating_sub(seq);
         let skip = usize::try_from(seq.saturating_sub(oldest)).unwrap_or(usize::MAX);
-        Page { dropped, observations: ring.kept.iter().skip(skip).take(max).cloned().collect() }
+        let kept: Vec<Kept> = ring.kept.iter().skip(skip).take(max).cloned().collect();
+        drop(ring); // What follows takes its time, and is nobody else's.
+        let tell = |(seq, kept)| self.tell(seq, kept);
+        Page { dropped, observations: (seq.max(oldest)..).zip(kept).map(tell).collect() }
+    }
+
+    fn tell(&self, seq: u64, Kept { at, what }: Kept) -> wire::Observation {
+        let told = match what {
+            What::Happened(group, tick_ms, event) => to_wire(group, tick_ms, event),
+            What::Said(observation) => *observation,
+        };
+        let (boot_id, node) = (self.boot_id.clone(), self.node.0);
+        wire::Observation { seq, boot_id, node, at_ms: at.at_ms, logical: at.logical, ..told }
     }
 }
 
 /// An event of the replica as the wire has it; the core counts in ticks of `tick_ms`.
-#[must_use]
-pub fn to_wire(group: GroupId, tick_ms: u128, event: Event) -> wire::Observation {
+fn to_wire(group: GroupId, tick_ms: u128, event: Event) -> wire::Observation {
     match event {
         Event::Core(observed) => core_to_wire(group, tick_ms, observed),
         Event::Jobs { term, index, what } => wire::Observation {

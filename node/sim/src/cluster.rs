@@ -389,12 +389,24 @@ impl Cluster {
     /// # Errors
     /// A law was broken.
     pub fn call(&mut self, node: NodeId, op: Op, call: Option<SessionCall>) -> Result<Ticket, Violation> {
+        self.ask(node, |ticket| Input::Request(ticket, op, call))
+    }
+
+    /// As [`Cluster::call`]; a claim waits so many ticks for a job.
+    ///
+    /// # Errors
+    /// A law was broken.
+    pub fn wait(&mut self, node: NodeId, op: Op, call: Option<SessionCall>, ticks: u64) -> Result<Ticket, Violation> {
+        self.ask(node, |ticket| Input::Wait(ticket, op, call, ticks))
+    }
+
+    fn ask(&mut self, node: NodeId, input: impl FnOnce(Ticket) -> Input) -> Result<Ticket, Violation> {
         let ticket = self.next_ticket();
         match self.nodes.get_mut(&node).and_then(|n| n.up.as_mut()) {
             None => self.happened(Happening::Answered(ticket, None)),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![Input::Request(ticket, op, call)])?;
+                self.handle(node, vec![input(ticket)])?;
             }
         }
         Ok(ticket)
@@ -683,7 +695,14 @@ impl Cluster {
         arrived.filter(|envelope| network.passes(envelope)).collect()
     }
 
+    /// A round, and at once another one if it gave work to those who wait for it: as the driver does.
     fn handle(&mut self, id: NodeId, inputs: Vec<Input>) -> Result<(), Violation> {
+        self.round(id, inputs)?;
+        let has_work = self.replica(id).is_some_and(Replica::has_work_for_parked) && !self.is_paused(id);
+        if has_work { self.round(id, vec![Input::Gone(Vec::new())]) } else { Ok(()) }
+    }
+
+    fn round(&mut self, id: NodeId, inputs: Vec<Input>) -> Result<(), Violation> {
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         let wall_ms = (EPOCH_MS + self.now_us / 1000).saturating_add_signed(node.clock.ahead_ms);
         let Some(up) = node.up.as_mut() else { return Ok(()) };

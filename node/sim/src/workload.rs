@@ -67,7 +67,10 @@ impl Workload {
             Op::Fail { failures } => failures.iter().map(|f| (f.job, f.token)).collect(),
             _ => Vec::new(),
         };
-        let ticket = cluster.request(node, op)?;
+        let ticket = match op {
+            Op::Claim { .. } if rng.random_bool(0.5) => cluster.wait(node, op, None, rng.random_range(1..200))?,
+            op => cluster.request(node, op)?,
+        };
         self.shown.insert(ticket, shown);
         Ok(())
     }
@@ -135,7 +138,11 @@ impl Workload {
                 Op::Submit { jobs: vec![NewJob { handler: ONLY_CALLED.into(), payload, ..NewJob::default() }] }
             }
         };
-        let ticket = cluster.call(node, op, call)?;
+        let ticket = match op {
+            // Some come again while the first still waits.
+            Op::Claim { .. } => cluster.wait(node, op, call, call.map_or(0, |call| call.seq * 37 % 150))?,
+            op => cluster.call(node, op, call)?,
+        };
         self.asked.insert(ticket, (caller, call));
         Ok(())
     }

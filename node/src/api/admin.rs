@@ -228,7 +228,7 @@ impl Reader {
             *next += observations.len() as u64;
             for observation in observations {
                 let wanted = self.request.kinds.is_empty() || self.request.kinds.contains(&observation.kind);
-                if wanted && !self.send(Event::Observation((*observation).clone())).await {
+                if wanted && !self.send(Event::Observation(observation)).await {
                     return false;
                 }
             }

@@ -55,6 +55,9 @@ use tokio_rusqlite::rusqlite::{self, Connection};
 /// The oldest SQLite without the write-ahead-log reset bug.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
+/// Pages of a database that SQLite keeps in memory, KiB.
+const CACHE_KIB: i64 = 16 << 10;
+
 /// Whose directory this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -172,6 +175,8 @@ fn prepare(conn: &Connection, file: &'static str, synchronous: &str) -> Result<(
     for (pragma, value) in [("locking_mode", "EXCLUSIVE"), ("journal_mode", "WAL"), ("synchronous", synchronous)] {
         conn.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(no_row).map_err(&error)?;
     }
+    // Pages that were written stay at hand: a node reads little but what it has just written.
+    conn.pragma_update_and_check(None, "cache_size", -CACHE_KIB, |_| Ok(())).or_else(no_row).map_err(&error)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
