@@ -4,6 +4,7 @@
 //! drawn. A number that makes no sense on the wire (an unknown role, a node 0) becomes the most careful reading of it.
 
 use raftdeck_shared::{
+    faults,
     ids::{Index, NodeId, Term},
     wire,
 };
@@ -71,7 +72,12 @@ impl Jobs {
 pub(crate) enum FaultKind {
     Kill,
     Cut(NodeId),
-    Unknown,
+    /// Any other: which peer it is towards, what it is, and what it has done, in the words that all tools use.
+    Other {
+        peer: Option<NodeId>,
+        words: String,
+        effect: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +220,13 @@ fn fault(raw: &wire::Fault) -> Fault {
     let kind = match raw.spec.as_ref().and_then(|s| s.fault.as_ref()) {
         Some(wire::fault_spec::Fault::Kill(_)) => FaultKind::Kill,
         Some(wire::fault_spec::Fault::Cut(cut)) => FaultKind::Cut(NodeId(cut.peer)),
-        Some(_) | None => FaultKind::Unknown,
+        Some(other) => FaultKind::Other {
+            peer: faults::peer(other).map(NodeId),
+            words: faults::words(other),
+            effect: faults::effect(other, &raw.effect.unwrap_or_default()),
+        },
+        // Of a newer node.
+        None => FaultKind::Other { peer: None, words: format!("fault {}", raw.id), effect: String::new() },
     };
     Fault { id: raw.id, kind, left_ms: raw.left_ms }
 }

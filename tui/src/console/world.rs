@@ -172,7 +172,7 @@ impl World {
             for fault in &status.faults {
                 match fault.kind {
                     FaultKind::Cut(peer) => drop(links.insert((status.id.min(peer), status.id.max(peer)))),
-                    FaultKind::Kill | FaultKind::Unknown => others += 1,
+                    FaultKind::Kill | FaultKind::Other { .. } => others += 1,
                 }
             }
         }

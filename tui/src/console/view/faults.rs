@@ -29,9 +29,10 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     for (at, (what, left)) in active.into_iter().enumerate() {
         let left = format!("ends by itself in {}", span_ms(left));
+        let widest = usize::from(inner.width).saturating_sub(30).max(40);
         let line = vec![
             span(&model.skin, Tone::Bad, format!(" {} ", model.skin.glyphs.cut)),
-            Span::raw(fit(&what, 40, false)),
+            Span::raw(fit(&what, what.chars().count().clamp(40, widest), false)),
             span(&model.skin, Tone::Dim, left),
         ];
         put(buf, inner, at, &Line::from(line));
@@ -47,14 +48,19 @@ fn active(world: &World) -> Vec<(String, u64)> {
         let Some((status, at)) = &node.status else { continue };
         for fault in &status.faults {
             let left = fault.left_ms.saturating_sub(world.now.run_ms.saturating_sub(at.run_ms));
-            match fault.kind {
+            match &fault.kind {
                 FaultKind::Cut(peer) => {
+                    let peer = *peer;
                     if links.insert((status.id.min(peer), status.id.max(peer))) {
                         told.push((format!("link {} - {} is cut", node.name, world.name(peer)), left));
                     }
                 }
                 FaultKind::Kill => told.push((format!("{} is being killed", node.name), left)),
-                FaultKind::Unknown => told.push((format!("{}: fault {}", node.name, fault.id), left)),
+                FaultKind::Other { peer, words, effect } => {
+                    let towards = peer.map(|peer| format!(" -> {}", world.name(peer))).unwrap_or_default();
+                    let effect = if effect.is_empty() { String::new() } else { format!(" ({effect})") };
+                    told.push((format!("{}{towards}: {words}{effect}", node.name), left));
+                }
             }
         }
     }

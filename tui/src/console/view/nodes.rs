@@ -236,10 +236,10 @@ fn fault(model: &Model, node: &Node) -> Cell {
             let mut cuts: Vec<String> = s
                 .faults
                 .iter()
-                .map(|f| match f.kind {
-                    FaultKind::Cut(peer) => model.shown().name(peer),
+                .map(|f| match &f.kind {
+                    FaultKind::Cut(peer) => model.shown().name(*peer),
                     FaultKind::Kill => "kill".into(),
-                    FaultKind::Unknown => format!("#{}", f.id),
+                    FaultKind::Other { words, .. } => words.clone(),
                 })
                 .collect();
             cuts.sort_unstable();
