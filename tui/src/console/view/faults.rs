@@ -29,10 +29,10 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     for (at, (what, left)) in active.into_iter().enumerate() {
         let left = format!("ends by itself in {}", span_ms(left));
-        let widest = usize::from(inner.width).saturating_sub(30).max(40);
+        let widest = usize::from(inner.width).saturating_sub(31).max(39);
         let line = vec![
             span(&model.skin, Tone::Bad, format!(" {} ", model.skin.glyphs.cut)),
-            Span::raw(fit(&what, what.chars().count().clamp(40, widest), false)),
+            Span::raw(fit(&what, what.chars().count().clamp(39, widest), false) + " "),
             span(&model.skin, Tone::Dim, left),
         ];
         put(buf, inner, at, &Line::from(line));
