@@ -52,12 +52,15 @@ struct Seen {
 
 impl Checks {
     /// A node starts: what was only in memory may be less now; term and vote that it has shown may not, unless its disk was
-    /// replaced.
+    /// replaced. And whose disk nobody damaged is not damaged: crashes and failing writes are no excuse.
     pub(crate) fn started(&mut self, node: NodeId, replica: &Replica) -> Result<(), Violation> {
         let seen = self.seen.entry(node).or_default();
         let (storage, term) = (replica.raft().storage(), replica.raft().term());
         let shown = if seen.shown.0 == storage { seen.shown.1 } else { Term(0) };
         *seen = Seen { term, commit: Index(0), now_ms: 0, led: None, shown: (storage, shown) };
+        if replica.raft().is_damaged() && !self.hurt.contains(&node) {
+            return Err(Violation::DamagedByNothing { node });
+        }
         // A damaged disk may have lost it: then the node knows that, and does not vote.
         let shown_vote = self.votes.get(&(node, storage, term)).filter(|_| !replica.raft().is_damaged());
         if let Some(candidate) = shown_vote.copied().filter(|c| replica.raft().voted_for() != Some(*c)) {

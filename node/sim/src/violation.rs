@@ -258,6 +258,12 @@ pub enum Violation {
         /// What is missing.
         why: String,
     },
+    /// A node lost what it had acknowledged, though nobody touched its disk.
+    #[error("{node} starts damaged, and nothing but crashes and failing writes happened to its disk")]
+    DamagedByNothing {
+        /// The node.
+        node: NodeId,
+    },
     /// The disk refused what it should have taken.
     #[error("{node}: {error}")]
     Storage {

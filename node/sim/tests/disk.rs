@@ -405,6 +405,7 @@ fn a_node_of_a_cluster_starts_from_what_its_drive_holds() {
     let whole = drive.save();
     assert_eq!(whole.keys().next().map(String::as_str), Some("log.db"));
     drive.shorten("log.db", 4_096);
+    cluster.note_hurt(node, false);
     cluster.start(node).unwrap();
     assert!(cluster.replica(node).unwrap().raft().is_damaged());
     cluster.run_for(2_000_000).unwrap();
