@@ -2,7 +2,7 @@
 //!
 //! - [`cli`]: the verbs; every one prints words for people or, with `--json`, one value for programs;
 //! - [`console`]: the live view of a cluster, and the keys that act on it;
-//! - [`bench`]: load on a cluster, and how long it takes to answer;
+//! - [`mod@bench`]: load on a cluster, and how long it takes to answer;
 //! - [`launch`]: nodes as processes of this machine: in tabs, in panes, in the background;
 //! - [`narrate`]: what a node observed, as a sentence;
 //! - [`plain`]: text of others, made safe;

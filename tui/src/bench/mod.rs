@@ -12,16 +12,16 @@
 //! Every answer that is counted means: on the disks of a majority, fsynced, and applied. There is no setting that relaxes it.
 //!
 //! How it is measured:
-//! - one second of warm-up, then the window ([`tally`]): the rate counts what is answered in the window, the latencies are
+//! - one second of warm-up, then the window (`tally`): the rate counts what is answered in the window, the latencies are
 //!   of what was begun in it, also if the answer comes later. A slow end is not cut off;
 //! - *closed loop* (the default): the next request waits for the answer. A cluster that stalls is then asked less, so
 //!   the latencies say little of what a caller with a schedule would see. *Open loop* (`--rate`): each request is due at a
-//!   fixed time, and its latency counts from then, whether a client was free or not ([`turns`]);
+//!   fixed time, and its latency counts from then, whether a client was free or not (`turns`);
 //! - each repetition has a queue of its own; a cluster of its own is made anew for each workload;
 //! - of several repetitions the one of the median rate is told whole, and the rates of all; errors and losses are of all.
 //!
 //! The machine is shared with what is measured, so the load costs little: one thread, one task a client, one payload
-//! that all jobs share, and counters that are never contended. What each process used is told beside the figures ([`machine`]).
+//! that all jobs share, and counters that are never contended. What each process used is told beside the figures (`machine`).
 //!
 //! Law: however it ends, the processes and folders of a cluster of its own go. Jobs that w1 and w2 leave on a running
 //! cluster are worked off at the end.
