@@ -1,0 +1,104 @@
+//! Claims that wait for a job at the leader.
+
+use raftdeck_jobs::{NewJob, Op, Reply, SessionCall};
+use raftdeck_node::replica::{Refused, Ticket};
+use raftdeck_raft::NodeId;
+use raftdeck_sim::{Cluster, Happening, Options};
+
+/// Ticks of ten milliseconds.
+const LONG: u64 = 500;
+
+fn cluster() -> (Cluster, NodeId) {
+    let mut cluster = Cluster::new(Options::calm(3, 21)).unwrap();
+    cluster.run_for(2_000_000).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.take_happenings();
+    (cluster, leader)
+}
+
+fn claim(max_jobs: u32) -> Op {
+    let handlers = vec!["echo".into()];
+    Op::Claim { worker: "w".into(), queues: Vec::new(), handlers, max_jobs, lease_ms: 10_000 }
+}
+
+fn submit(cluster: &mut Cluster, leader: NodeId, jobs: usize) {
+    let job = NewJob { handler: "echo".into(), ..NewJob::default() };
+    cluster.request(leader, Op::Submit { jobs: vec![job; jobs] }).unwrap();
+}
+
+/// Who was answered since the last time, and with how many jobs; claims only.
+fn claimed(cluster: &mut Cluster) -> Vec<(Ticket, Result<usize, Refused>)> {
+    let answered = cluster.take_happenings().into_iter().filter_map(|(_, happening)| match happening {
+        Happening::Answered(ticket, Some(Ok(applied))) => match applied.reply {
+            Reply::Claimed(jobs) => Some((ticket, Ok(jobs.len()))),
+            _ => None,
+        },
+        Happening::Answered(ticket, Some(Err(refused))) => Some((ticket, Err(refused))),
+        _ => None,
+    });
+    answered.collect()
+}
+
+#[test]
+fn each_job_goes_to_the_one_who_has_waited_longest() {
+    let (mut cluster, leader) = cluster();
+    let first = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    let second = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    let third = cluster.wait(leader, claim(5), None, LONG).unwrap();
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [], "there is nothing to do");
+    let before = cluster.replica(leader).unwrap().raft().log().last().0.0;
+    submit(&mut cluster, leader, 1);
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(first, Ok(1))]);
+    let entries = cluster.replica(leader).unwrap().raft().log().last().0.0 - before;
+    assert_eq!(entries, 2, "the submit and one claim: nobody else asked");
+    submit(&mut cluster, leader, 4);
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(second, Ok(1)), (third, Ok(3))]);
+}
+
+#[test]
+fn who_waits_in_vain_is_told_in_time() {
+    let (mut cluster, leader) = cluster();
+    let ticket = cluster.wait(leader, claim(1), None, 50).unwrap();
+    cluster.run_for(480_000).unwrap();
+    assert_eq!(claimed(&mut cluster), []);
+    cluster.run_for(40_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(ticket, Ok(0))]);
+}
+
+#[test]
+fn who_waits_at_a_leader_that_is_left_alone_is_told() {
+    let (mut cluster, leader) = cluster();
+    let ticket = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    for id in cluster.ids().into_iter().filter(|id| *id != leader) {
+        cluster.cut(leader, id);
+    }
+    cluster.run_for(1_500_000).unwrap();
+    let told = claimed(&mut cluster);
+    assert!(matches!(told[..], [(t, Err(Refused::NoMajority | Refused::NotLeader { .. }))] if t == ticket), "{told:?}");
+}
+
+/// Its first answer was lost on the way: the job goes to the second asking, and nobody is left waiting.
+#[test]
+fn a_call_that_is_sent_again_takes_the_place_of_the_first() {
+    let (mut cluster, leader) = cluster();
+    cluster.request(leader, Op::OpenSession).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let session = cluster.take_happenings().into_iter().find_map(|(_, happening)| match happening {
+        Happening::Answered(_, Some(Ok(applied))) => match applied.reply {
+            Reply::SessionOpened { session } => Some(session),
+            _ => None,
+        },
+        _ => None,
+    });
+    let call = Some(SessionCall { session: session.unwrap(), seq: 1 });
+    let first = cluster.wait(leader, claim(1), call, LONG).unwrap();
+    cluster.run_for(50_000).unwrap();
+    let again = cluster.wait(leader, claim(1), call, LONG).unwrap();
+    submit(&mut cluster, leader, 1);
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(first, Err(Refused::Unknown)), (again, Ok(1))]);
+    cluster.all_answered().unwrap();
+}
