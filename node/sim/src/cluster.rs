@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
     ops::RangeInclusive,
 };
 
@@ -21,6 +22,7 @@ use raftdeck_raft::{
     Term, Write,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio_rusqlite::rusqlite::ErrorCode;
 
 use crate::{
     checks::Checks,
@@ -596,7 +598,7 @@ impl Cluster {
         let started = match node.disk.start() {
             Ok(started) => started,
             // It stays down until there is room.
-            Err(error) if node.disk.is_full() => {
+            Err(error) if node.disk.drive().is_limited() && says_full(&error) => {
                 self.happened(Happening::DiskFailed(id, error.to_string()));
                 return Ok(());
             }
@@ -900,6 +902,19 @@ impl Cluster {
             (count > 0).then_some(Violation::Unanswered { node: *node, count })
         };
         self.nodes.iter().find_map(unanswered).map_or(Ok(()), Err)
+    }
+}
+
+/// Whether there was no room; any other error of a start is none that a full disk excuses.
+fn says_full(error: &StorageError) -> bool {
+    match error {
+        StorageError::Sqlite { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+        StorageError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+        StorageError::Damaged(_)
+        | StorageError::LogLost(_)
+        | StorageError::OtherNode { .. }
+        | StorageError::Format { .. }
+        | StorageError::InUse(_) => false,
     }
 }
 

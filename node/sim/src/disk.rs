@@ -175,11 +175,6 @@ impl Disk {
         }
     }
 
-    /// Whether the drive has no room now.
-    pub(crate) fn is_full(&self) -> bool {
-        self.drive.is_limited()
-    }
-
     /// It is being damaged.
     pub(crate) fn note_hurt(&mut self) {
         self.held = self.holds.clone();
