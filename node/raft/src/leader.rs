@@ -13,7 +13,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    Cause, Index, NodeId, PeerView, Raft, StorageId,
+    Body, Cause, Index, NodeId, PeerView, Raft, ReadRound, StorageId,
     mutants::{self, Mutant},
     node::Role,
     progress::Progress,
@@ -35,7 +35,38 @@ pub(crate) struct Leader {
     pub(crate) durable: (Index, u64),
     pub(crate) reads: Reads,
     /// Members that speak from another directory than the one they are bound to.
-    pub(crate) strangers: BTreeMap<NodeId, StorageId>,
+    pub(crate) strangers: BTreeMap<NodeId, Stranger>,
+}
+
+/// Another directory than the one that a member is bound to speaks in its name. That alone proves nothing: a message of
+/// a directory that was lost long ago may arrive late. It exists if it answers what was asked after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stranger {
+    pub(crate) storage: StorageId,
+    /// The round of heartbeats it must answer.
+    asked: Option<ReadRound>,
+    has_answered: bool,
+}
+
+impl Stranger {
+    pub(crate) fn new(storage: StorageId) -> Stranger {
+        Stranger { storage, asked: None, has_answered: false }
+    }
+
+    /// Something came in this name. Yet another directory begins from the start.
+    pub(crate) fn spoke(&mut self, storage: StorageId, body: &Body) {
+        if self.storage != storage {
+            *self = Stranger::new(storage);
+        }
+        if let (Some(asked), Body::HeartbeatReply { read, .. }) = (self.asked, body) {
+            self.has_answered |= *read >= asked;
+        }
+    }
+
+    /// Whether it is there, as far as is known.
+    pub(crate) fn exists(&self) -> bool {
+        self.has_answered || mutants::on(Mutant::BelievesLateStranger)
+    }
 }
 
 impl Raft {
@@ -80,6 +111,26 @@ impl Raft {
         self.expire_reads();
         self.tend_members();
         self.yield_with_a_dead_disk();
+    }
+
+    /// Asks every stranger that was not asked yet whether it is there.
+    pub(crate) fn ask_strangers(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = ReadRound(leader.reads.round.0 + 1);
+        let followers = &leader.followers;
+        let mut new: Vec<NodeId> = Vec::new();
+        for (node, stranger) in &mut leader.strangers {
+            if stranger.asked.is_none() && followers.contains_key(node) {
+                stranger.asked = Some(round);
+                new.push(*node);
+            }
+        }
+        if !new.is_empty() {
+            leader.reads.round = round;
+        }
+        for node in new {
+            self.send_heartbeat(node);
+        }
     }
 
     /// Hands over if this node's disk stands still and those of others do not.

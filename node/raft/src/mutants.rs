@@ -47,6 +47,9 @@ mutants! {
     /// A leader that hears nobody stays in office (thesis 6.2).
     NoCheckQuorum in "leader",
 
+    /// A directory that is gone replaces a member by a message that comes late.
+    BelievesLateStranger in "leader",
+
     /// What a damaged node has counts towards a majority (FAST 2018).
     CountsDamaged in "leader",
 

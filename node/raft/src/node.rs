@@ -12,7 +12,7 @@ use crate::{
     Body, Cause, Config, Damage, EntryKind, Envelope, HardState, Index, Log, Membership, NodeId, Observation, Observed,
     Output, ReadRound, ReadToken, Restart, Sending, SnapshotMeta, StorageId, Term, Write, WriteSeq,
     election::Ballot,
-    leader::Leader,
+    leader::{Leader, Stranger},
     mutants::{self, Mutant},
     progress::Progress,
     random::Random,
@@ -221,7 +221,7 @@ impl Raft {
             self.raise_term(term, Cause::HigherTerm { from, message: id });
         }
         if term == self.term {
-            self.hear_follower(from, storage);
+            self.hear_follower(from, storage, &body);
         }
         match body {
             Body::RequestVote { pre, transfer, last } => {
@@ -257,13 +257,14 @@ impl Raft {
     }
 
     /// Something came for this leader in its term: from a follower, or from a directory that is not the one it is bound to.
-    fn hear_follower(&mut self, from: NodeId, storage: StorageId) {
+    fn hear_follower(&mut self, from: NodeId, storage: StorageId, body: &Body) {
         let (now, last) = (self.now, self.log.last().0);
         let membership = self.log.membership();
         let (is_member, is_admitted) = (membership.contains(from), membership.admits(from, storage));
         let Role::Leader(leader) = &mut self.role else { return };
         if is_member && !is_admitted {
-            leader.strangers.insert(from, storage);
+            let known = leader.strangers.entry(from).or_insert(Stranger::new(storage));
+            known.spoke(storage, body);
         } else if let Some(progress) = leader.followers.get_mut(&from) {
             leader.strangers.remove(&from);
             progress.heard(storage, last, now);

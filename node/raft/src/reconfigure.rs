@@ -130,6 +130,7 @@ impl Raft {
             leader.followers.retain(|_, p| p.parting().is_none_or(|until| now < until));
         }
         self.measure_learners();
+        self.ask_strangers();
         if self.may_change().is_err() || self.transfer.is_some() {
             return;
         }
@@ -169,20 +170,21 @@ impl Raft {
     }
 
     /// A member that came back with another directory has lost its own: it begins again as a learner. Not while the
-    /// directory it is bound to is heard, too: then two processes have one name, and only the operator can help.
+    /// directory it is bound to is heard, too: then two processes have one name, and only the operator can help. And only
+    /// if that other directory answers: else a late message of one that is gone would replace the member that works.
     fn without_amnesiac(&self) -> Option<Membership> {
         let Role::Leader(leader) = &self.role else { return None };
         let silent = |node: &NodeId| {
-            let heard_at = leader.followers.get(node).and_then(Progress::heard_at);
-            heard_at.is_none_or(|at| self.now - at > u64::from(self.config.election_ticks_max))
+            let heard_at = leader.followers.get(node).and_then(Progress::heard_at).unwrap_or(leader.since);
+            self.now - heard_at > u64::from(self.config.election_ticks_max)
         };
         let membership = self.log.membership();
-        let (node, storage) = leader.strangers.iter().find(|(node, storage)| {
-            membership.contains(**node) && !membership.admits(**node, **storage) && silent(node)
-        })?;
+        let is_new = |node: NodeId, storage| membership.contains(node) && !membership.admits(node, storage);
+        let (node, stranger) =
+            leader.strangers.iter().find(|(node, s)| is_new(**node, s.storage) && s.exists() && silent(node))?;
         let mut next = membership.clone();
         let promote = next.voters.remove(node) || next.learners.get(node).is_some_and(|l| l.promote);
-        next.learners.insert(*node, Learner { promote, storage: Some(*storage) });
+        next.learners.insert(*node, Learner { promote, storage: Some(stranger.storage) });
         (!next.voters.is_empty()).then_some(next)
     }
 

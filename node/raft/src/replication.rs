@@ -99,7 +99,7 @@ impl Raft {
         }
     }
 
-    fn send_heartbeat(&mut self, peer: NodeId) {
+    pub(crate) fn send_heartbeat(&mut self, peer: NodeId) {
         let Role::Leader(leader) = &mut self.role else { return };
         let progress = leader.followers.get_mut(&peer).expect("every peer has its progress");
         let commit = progress.tellable(self.commit);
