@@ -46,7 +46,7 @@ struct Arguments {
     log_file: Option<PathBuf>,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let log_file = arguments.log_file.clone();

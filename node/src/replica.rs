@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raftdeck_jobs::{CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
+use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
 use raftdeck_raft::{
     Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, LogStart, NodeId, Observed, ProposeError, Raft, Restart,
     RoleKind, SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
@@ -174,13 +174,37 @@ pub struct Effects {
     pub work: bool,
 }
 
+/// Calls that share an entry, at most; and the bytes after which it takes no more. An entry is sent and stored whole.
+const COMMAND_CALLS_MAX: usize = 256;
+const COMMAND_FULL_BYTES: usize = 64 << 10;
+
 /// An entry to be.
 #[derive(Clone, Debug)]
 struct Proposal {
-    command: Bytes,
-    ticket: Option<Ticket>,
-    is_tick: bool,
-    promise: Option<Promise>,
+    command: Command,
+    weight_bytes: usize,
+    /// Who waits for which call.
+    tickets: Vec<Option<Ticket>>,
+    promises: Vec<Promise>,
+}
+
+impl Proposal {
+    /// A call that came while the others waited joins them, if they have room and it may.
+    fn add(&mut self, Call { op, session }: Call, ticket: Option<Ticket>) {
+        self.weight_bytes += op.weight_bytes();
+        self.promises.extend(Promise::of(&op, session));
+        self.command.calls.push(Call { op, session });
+        self.tickets.push(ticket);
+    }
+
+    fn takes(&self, op: &Op) -> bool {
+        let is_full = self.tickets.len() >= COMMAND_CALLS_MAX || self.weight_bytes >= COMMAND_FULL_BYTES;
+        !is_full && self.command.takes(op)
+    }
+
+    fn is_tick(&self) -> bool {
+        self.command.calls.iter().any(|call| call.op == Op::Tick)
+    }
 }
 
 /// What a claim under way may take.
@@ -192,6 +216,26 @@ struct Promise {
     session: Option<SessionCall>,
 }
 
+impl Promise {
+    fn of(op: &Op, session: Option<SessionCall>) -> Option<Promise> {
+        match op {
+            Op::Claim { queues, handlers, max_jobs, .. } => Some(Promise {
+                queues: queues.clone(),
+                handlers: handlers.clone(),
+                max_jobs: (*max_jobs).into(),
+                session,
+            }),
+            Op::Submit { .. }
+            | Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Tick
+            | Op::OpenSession => None,
+        }
+    }
+}
+
 /// Messages that wait for the disk.
 #[derive(Clone, Debug)]
 struct Held {
@@ -199,10 +243,18 @@ struct Held {
     messages: Vec<Envelope>,
 }
 
-/// A caller that waits for an entry.
+/// A caller that waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
     pub(crate) ticket: Ticket,
+    pub(crate) since_tick: u64,
+}
+
+/// Those who wait for the calls of an entry.
+#[derive(Clone, Debug)]
+struct Callers {
+    /// In the order of its calls.
+    tickets: Vec<Option<Ticket>>,
     since_tick: u64,
 }
 
@@ -214,7 +266,7 @@ pub struct Replica {
     pub(crate) machine: Machine,
     /// Callers that wait for their entry to be applied. A place may have several: of a leader that lost its office and the
     /// end of its log, and came back.
-    waiting: BTreeMap<(Index, Term), Waiting>,
+    waiting: BTreeMap<(Index, Term), Callers>,
     held: VecDeque<Held>,
     durable: WriteSeq,
     /// The newest stamp this leader gave.
@@ -222,7 +274,7 @@ pub struct Replica {
     /// A tick entry of this leader that is not applied yet.
     tick_under_way: Option<Index>,
     /// What claims under way may take, by their entries.
-    promised: BTreeMap<Index, Promise>,
+    promised: BTreeMap<Index, Vec<Promise>>,
     ticks: u64,
     /// Who lost its office leaves its callers in the dark no longer than this.
     unknown_after_ticks: u64,
@@ -269,7 +321,7 @@ impl Replica {
                     self.give_up_waiting(&mut effects);
                     self.expire_parked(&mut effects);
                     if self.time_matters(now_ms, &proposals) {
-                        proposals.push(self.proposal(now_ms, None, Op::Tick, None));
+                        self.join(&mut proposals, now_ms, None, Op::Tick, None);
                     }
                 }
                 Input::Message(envelope) => self.raft.receive(envelope),
@@ -292,7 +344,7 @@ impl Replica {
                 Input::SnapshotRefused(id) => self.raft.snapshot_refused(id),
                 Input::Request(ticket, op, call) => match self.answer_without_log(&op, call, &proposals) {
                     Some(reply) => effects.replies.push((ticket, reply)),
-                    None => proposals.push(self.proposal(now_ms, Some(ticket), op, call)),
+                    None => self.join(&mut proposals, now_ms, Some(ticket), op, call),
                 },
                 Input::Wait(ticket, op, call, ticks) => {
                     if let Some(first) = call.and_then(|call| self.unpark(call)) {
@@ -303,7 +355,7 @@ impl Replica {
                         Some(reply) => effects.replies.push((ticket, reply)),
                         None => {
                             self.may_park(ticket, &op, call, ticks);
-                            proposals.push(self.proposal(now_ms, Some(ticket), op, call));
+                            self.join(&mut proposals, now_ms, Some(ticket), op, call);
                         }
                     }
                 }
@@ -311,7 +363,7 @@ impl Replica {
             }
         }
         for (ticket, op, call) in self.take_parked() {
-            proposals.push(self.proposal(now_ms, Some(ticket), op, call));
+            self.join(&mut proposals, now_ms, Some(ticket), op, call);
         }
         self.propose(proposals, &mut effects);
         self.carry_out(&mut effects);
@@ -360,17 +412,20 @@ impl Replica {
     /// another way that there are none. Of its own term a leader knows all claims; of earlier ones, only that they are
     /// applied once an entry of its own is.
     fn may_be_under_way(&self, call: SessionCall, proposals: &[Proposal]) -> bool {
-        let mut under_way = self.promised.values().chain(proposals.iter().filter_map(|p| p.promise.as_ref()));
+        let mut under_way = self.promises_under_way(proposals);
         self.raft.log().term_at(Index(self.machine.applied())) != Some(self.raft.term())
             || under_way.any(|p| p.session == Some(call))
+    }
+
+    fn promises_under_way<'a>(&'a self, proposals: &'a [Proposal]) -> impl Iterator<Item = &'a Promise> {
+        self.promised.values().flatten().chain(proposals.iter().flat_map(|p| &p.promises))
     }
 
     /// Whether claims of the same kind that are under way may take every available job: one more would most likely get
     /// nothing, and every idle worker of the cluster asks when a single job comes. It is told to ask again when those are
     /// applied.
     fn all_promised(&self, queues: &[String], handlers: &[String], proposals: &[Proposal]) -> bool {
-        let under_way = self.promised.values().chain(proposals.iter().filter_map(|p| p.promise.as_ref()));
-        let same = under_way.filter(|p| p.queues == queues && p.handlers == handlers);
+        let same = self.promises_under_way(proposals).filter(|p| p.queues == queues && p.handlers == handlers);
         let promised: u64 = same.map(|p| p.max_jobs).sum();
         promised > 0 && promised >= self.machine.queues().map(|(_, counts)| counts.available).sum()
     }
@@ -378,7 +433,7 @@ impl Replica {
     /// Available jobs that no claim under way may take.
     pub(crate) fn unpromised(&self) -> u64 {
         let available: u64 = self.machine.queues().map(|(_, counts)| counts.available).sum();
-        available.saturating_sub(self.promised.values().map(|p| p.max_jobs).sum())
+        available.saturating_sub(self.promised.values().flatten().map(|p| p.max_jobs).sum())
     }
 
     pub(crate) fn ticks(&self) -> u64 {
@@ -389,44 +444,44 @@ impl Replica {
     fn time_matters(&self, now_ms: u64, proposals: &[Proposal]) -> bool {
         self.raft.role() == RoleKind::Leader
             && self.tick_under_way.is_none()
-            && !proposals.iter().any(|p| p.is_tick)
+            && !proposals.iter().any(Proposal::is_tick)
             && self.machine.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms.max(self.machine.now_ms()))
     }
 
-    fn proposal(&mut self, now_ms: u64, ticket: Option<Ticket>, op: Op, session: Option<SessionCall>) -> Proposal {
-        self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
-        let is_tick = op == Op::Tick;
-        let promise = match &op {
-            Op::Claim { queues, handlers, max_jobs, .. } => Some(Promise {
-                queues: queues.clone(),
-                handlers: handlers.clone(),
-                max_jobs: (*max_jobs).into(),
-                session,
-            }),
-            Op::Submit { .. }
-            | Op::Heartbeat { .. }
-            | Op::Ack { .. }
-            | Op::Fail { .. }
-            | Op::Cancel { .. }
-            | Op::Tick
-            | Op::OpenSession => None,
-        };
-        Proposal { command: Command { stamp_ms: self.stamp_ms, op, session }.encode(), ticket, is_tick, promise }
+    /// Adds a call to what is to be proposed: to the entry of those before it, or in one of its own.
+    fn join(
+        &mut self,
+        proposals: &mut Vec<Proposal>,
+        now_ms: u64,
+        ticket: Option<Ticket>,
+        op: Op,
+        session: Option<SessionCall>,
+    ) {
+        if proposals.last().is_none_or(|last| !last.takes(&op)) {
+            self.stamp_ms = self.stamp_ms.max(now_ms).max(self.machine.now_ms());
+            let command = Command { stamp_ms: self.stamp_ms, calls: Vec::new() };
+            proposals.push(Proposal { command, weight_bytes: 0, tickets: Vec::new(), promises: Vec::new() });
+        }
+        proposals.last_mut().expect("there is one now").add(Call { op, session }, ticket);
     }
 
     fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Effects) {
         if proposals.is_empty() {
             return;
         }
-        let refused = match self.raft.propose(proposals.iter().map(|p| p.command.clone()).collect()) {
+        let refused = match self.raft.propose(proposals.iter().map(|p| p.command.encode()).collect()) {
             Ok((term, first)) => {
                 for (index, proposal) in (first.0..).map(Index).zip(proposals) {
-                    let waiting = proposal.ticket.map(|ticket| ((index, term), self.waiting_since_now(ticket)));
-                    self.waiting.extend(waiting);
-                    if proposal.is_tick {
+                    if proposal.is_tick() {
                         self.tick_under_way = Some(index);
                     }
-                    self.promised.extend(proposal.promise.map(|promise| (index, promise)));
+                    let Proposal { tickets, promises, .. } = proposal;
+                    if tickets.iter().any(Option::is_some) {
+                        self.waiting.insert((index, term), Callers { tickets, since_tick: self.ticks });
+                    }
+                    if !promises.is_empty() {
+                        self.promised.insert(index, promises);
+                    }
                 }
                 return;
             }
@@ -434,9 +489,14 @@ impl Replica {
             Err(ProposeError::TooManyUncommitted { limit_bytes }) => Refused::Overloaded { limit_bytes },
             Err(ProposeError::Transferring { target }) => Refused::Transferring { target },
         };
-        for ticket in proposals.into_iter().filter_map(|p| p.ticket) {
+        self.refuse(proposals.into_iter().flat_map(|p| p.tickets), &refused, effects);
+    }
+
+    /// These callers get no answer from the machine.
+    fn refuse(&mut self, tickets: impl IntoIterator<Item = Option<Ticket>>, why: &Refused, effects: &mut Effects) {
+        for ticket in tickets.into_iter().flatten() {
             self.parking.ended(ticket);
-            effects.replies.push((ticket, Err(refused.clone())));
+            effects.replies.push((ticket, Err(why.clone())));
         }
     }
 
@@ -471,45 +531,49 @@ impl Replica {
             self.tick_under_way = None;
         }
         self.promised.remove(&index);
-        let answer = match &entry.kind {
+        let mut answers = match &entry.kind {
             EntryKind::Noop | EntryKind::Membership(_) => {
                 self.machine.apply_nothing(index.0);
-                None
+                Vec::new()
             }
-            EntryKind::Command(bytes) => {
-                // A program that cannot read the log must not guess: all nodes would have to guess alike.
-                let mut command = Command::decode(bytes)
-                    .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
-                command.stamp_ms += if mutants::on(Mutant::TimeIsLocal) { self.ticks } else { 0 };
-                let reply = self.machine.apply(index.0, &command);
-                effects.work |= !matches!(command.op, Op::Heartbeat { .. } | Op::OpenSession);
-                if let Some(what) = tell(&command.op, &reply) {
-                    effects.events.push(Event::Jobs { term: self.raft.term(), index, what });
-                }
-                Some(match reply {
-                    Reply::Repeated { index, reply } => Applied { index: Index(index), reply: *reply },
-                    reply => Applied { index, reply },
-                })
-            }
+            EntryKind::Command(bytes) => self.apply_command(index, bytes, effects),
         };
         while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= index) {
-            let ((place, term), Waiting { ticket, .. }) = first.remove_entry();
+            let ((place, term), Callers { tickets, .. }) = first.remove_entry();
             assert_eq!(place, index, "a caller was left behind at {place}");
-            let outcome = match &answer {
-                Some(applied) if term == entry.term || mutants::on(Mutant::AnswersOtherTerm) => {
-                    if self.parking.goes_on(ticket, &applied.reply, self.ticks) {
-                        continue;
-                    }
-                    Ok(applied.clone())
+            if term != entry.term && !mutants::on(Mutant::AnswersOtherTerm) {
+                self.refuse(tickets, &Refused::Superseded, effects);
+                continue;
+            }
+            for (ticket, applied) in tickets.into_iter().zip(std::mem::take(&mut answers)) {
+                let Some(ticket) = ticket else { continue };
+                if !self.parking.goes_on(ticket, &applied.reply, self.ticks) {
+                    effects.replies.push((ticket, Ok(applied)));
                 }
-                Some(_) | None => {
-                    self.parking.ended(ticket);
-                    Err(Refused::Superseded)
-                }
-            };
-            effects.replies.push((ticket, outcome));
+            }
         }
         self.changed(entry, effects);
+    }
+
+    /// What the machine answers to each call of a command.
+    fn apply_command(&mut self, index: Index, bytes: &Bytes, effects: &mut Effects) -> Vec<Applied> {
+        // A program that cannot read the log must not guess: all nodes would have to guess alike.
+        let mut command = Command::decode(bytes)
+            .unwrap_or_else(|e| panic!("entry {index} cannot be read ({e}): a newer version wrote it"));
+        command.stamp_ms += if mutants::on(Mutant::TimeIsLocal) { self.ticks } else { 0 };
+        let replies = self.machine.apply(index.0, &command);
+        let mut answers = Vec::with_capacity(replies.len());
+        for (Call { op, .. }, reply) in command.calls.iter().zip(replies) {
+            effects.work |= !matches!(op, Op::Heartbeat { .. } | Op::OpenSession);
+            if let Some(what) = tell(op, &reply) {
+                effects.events.push(Event::Jobs { term: self.raft.term(), index, what });
+            }
+            answers.push(match reply {
+                Reply::Repeated { index, reply } => Applied { index: Index(index), reply: *reply },
+                reply => Applied { index, reply },
+            });
+        }
+        answers
     }
 
     /// Who does not lead any more, or leads anew, may never learn what became of the entries of its earlier office: whoever
@@ -517,12 +581,11 @@ impl Replica {
     fn give_up_waiting(&mut self, effects: &mut Effects) {
         let office = (self.raft.role() == RoleKind::Leader).then(|| self.raft.term());
         let (now, limit) = (self.ticks, self.unknown_after_ticks);
-        let is_too_long = |waiting: &Waiting| now - waiting.since_tick > limit;
-        let given_up = self.waiting.extract_if(.., |(_, term), waiting| Some(*term) != office && is_too_long(waiting));
-        for (_, waiting) in given_up {
-            self.parking.ended(waiting.ticket);
-            effects.replies.push((waiting.ticket, Err(Refused::Unknown)));
-        }
+        let is_too_long = |since_tick: u64| now - since_tick > limit;
+        let given_up =
+            self.waiting.extract_if(.., |(_, term), callers| Some(*term) != office && is_too_long(callers.since_tick));
+        let tickets: Vec<_> = given_up.flat_map(|(_, callers)| callers.tickets).collect();
+        self.refuse(tickets, &Refused::Unknown, effects);
         self.give_up_steering(office, is_too_long, effects);
     }
 
@@ -537,10 +600,8 @@ impl Replica {
         self.raft.snapshot_installed(meta);
         self.machine = machine;
         let passed = self.waiting.extract_if(..=(index, Term(u64::MAX)), |_, _| true);
-        for (_, waiting) in passed {
-            self.parking.ended(waiting.ticket);
-            effects.replies.push((waiting.ticket, Err(Refused::Unknown)));
-        }
+        let tickets: Vec<_> = passed.flat_map(|(_, callers)| callers.tickets).collect();
+        self.refuse(tickets, &Refused::Unknown, effects);
         self.skip_changes(index, effects);
         self.retention.remembered = index;
     }
@@ -548,7 +609,9 @@ impl Replica {
     /// Callers that have no answer yet.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.waiting.len() + self.parking.count() + self.steering.unanswered()
+        self.waiting.values().map(|callers| callers.tickets.len()).sum::<usize>()
+            + self.parking.count()
+            + self.steering.unanswered()
     }
 
     /// What the tables do not have yet, and where a log that leads on from there begins; none while there is nothing, or

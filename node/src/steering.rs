@@ -159,18 +159,21 @@ impl Replica {
     pub(crate) fn give_up_steering(
         &mut self,
         office: Option<Term>,
-        is_too_long: impl Fn(&Waiting) -> bool,
+        is_too_long: impl Fn(u64) -> bool,
         effects: &mut Effects,
     ) {
-        let is_lost = |(_, term): &(Index, Term), waiting: &mut Waiting| Some(*term) != office && is_too_long(waiting);
+        let is_lost =
+            |(_, term): &(Index, Term), waiting: &mut Waiting| Some(*term) != office && is_too_long(waiting.since_tick);
         let begun = self.steering.changes.extract_if(.., is_lost).map(|(_, waiting)| waiting);
         effects.steered.extend(begun.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
         if office.is_some() {
             return; // What was confirmed will be applied, and a joint state be left.
         }
-        let leaving = self.steering.leaving.extract_if(.., |waiting| is_too_long(waiting));
+        let leaving = self.steering.leaving.extract_if(.., |waiting| is_too_long(waiting.since_tick));
         effects.steered.extend(leaving.map(|waiting| (waiting.ticket, Err(Refused::Unknown))));
-        while let Some((_, waiting)) = self.steering.confirmed.pop_front_if(|(_, waiting)| is_too_long(waiting)) {
+        while let Some((_, waiting)) =
+            self.steering.confirmed.pop_front_if(|(_, waiting)| is_too_long(waiting.since_tick))
+        {
             effects.steered.push((waiting.ticket, Err(Refused::NoMajority)));
         }
     }

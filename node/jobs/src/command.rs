@@ -1,10 +1,16 @@
 //! What goes into the log.
 //!
-//! A command is an operation, the time at which the leader put it into the log, and the call of a session that it is, if
-//! it is one. Nothing else reaches the machine, so this file is the whole list of what can happen to a job.
+//! A command is the time at which the leader put it into the log, and the calls that it found waiting then: operations, each
+//! with the place in a session that it has, if it has one. Calls that come together share an entry, and with it all that an
+//! entry costs: its row, its sums, its way through the core. Nothing else reaches the machine, so this file is the whole
+//! list of what can happen to a job.
 //!
-//! Format: version 1 is stamp and operation, version 2 is that and the call. A command outside of a session is written as
-//! version 1: so every log of an earlier release can be read, and as long as nobody uses sessions it can read ours.
+//! Law: what is named after its entry is named once. A lease token is the index of its claim, so no claim comes after a
+//! call of the same command that may set a job free ([`Command::takes`]); a session is named after the entry that opened
+//! it, so that one is alone.
+//!
+//! Format: version 1 is stamp and operation, version 2 is that and the place in a session, version 3 is the stamp and any
+//! number of both. A single call is written as version 1 or 2: every log of an earlier release can be read.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,12 +19,20 @@ use crate::{DecodeError, JobId, LeaseToken, SessionCall, codec};
 
 const ALONE: u8 = 1;
 const IN_SESSION: u8 = 2;
+const TOGETHER: u8 = 3;
 
 /// One log entry for the job machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The leader's time, unix milliseconds. The machine's time is the greatest stamp it has seen.
     pub stamp_ms: u64,
+    /// What to do, in this order.
+    pub calls: Vec<Call>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
     /// What to do.
     pub op: Op,
     /// Which call of a session this is: then it is done once, however often it stands in the log.
@@ -165,12 +179,37 @@ impl Default for NewJob {
 }
 
 impl Command {
+    /// A command of a single call.
+    pub fn of(stamp_ms: u64, op: Op, session: Option<SessionCall>) -> Command {
+        Command { stamp_ms, calls: vec![Call { op, session }] }
+    }
+
+    /// Whether one more call may join those that are here. See the module's law.
+    pub fn takes(&self, op: &Op) -> bool {
+        let is_closed = self.calls.iter().any(|call| matches!(call.op, Op::Tick | Op::OpenSession));
+        let may_set_free = self.calls.iter().any(|call| matches!(call.op, Op::Fail { .. }));
+        match op {
+            Op::Tick | Op::OpenSession => self.calls.is_empty(),
+            Op::Claim { .. } => !is_closed && !may_set_free,
+            Op::Submit { .. } | Op::Heartbeat { .. } | Op::Ack { .. } | Op::Fail { .. } | Op::Cancel { .. } => {
+                !is_closed
+            }
+        }
+    }
+
     /// As bytes for the log.
     pub fn encode(&self) -> Bytes {
-        match &self.session {
-            None => codec::encode_as(ALONE, &(self.stamp_ms, &self.op), 64).into(),
-            Some(call) => codec::encode_as(IN_SESSION, &(self.stamp_ms, &self.op, call), 64).into(),
-        }
+        let bytes = match &self.calls[..] {
+            [Call { op, session: None }] => codec::encode_as(ALONE, &(self.stamp_ms, op), 64 + op.weight_bytes()),
+            [Call { op, session: Some(session) }] => {
+                codec::encode_as(IN_SESSION, &(self.stamp_ms, op, session), 64 + op.weight_bytes())
+            }
+            calls => {
+                let size_hint_bytes = calls.iter().map(|call| 64 + call.op.weight_bytes()).sum();
+                codec::encode_as(TOGETHER, &(self.stamp_ms, calls), size_hint_bytes)
+            }
+        };
+        bytes.into()
     }
 
     /// Back from the log.
@@ -179,13 +218,30 @@ impl Command {
         match version {
             ALONE => {
                 let (stamp_ms, op) = codec::decode_body(body)?;
-                Ok(Self { stamp_ms, op, session: None })
+                Ok(Self::of(stamp_ms, op, None))
             }
             IN_SESSION => {
-                let (stamp_ms, op, call) = codec::decode_body(body)?;
-                Ok(Self { stamp_ms, op, session: Some(call) })
+                let (stamp_ms, op, session) = codec::decode_body(body)?;
+                Ok(Self::of(stamp_ms, op, Some(session)))
             }
-            found => Err(DecodeError::UnknownVersion { found, known: IN_SESSION }),
+            TOGETHER => {
+                let (stamp_ms, calls) = codec::decode_body(body)?;
+                Ok(Self { stamp_ms, calls })
+            }
+            found => Err(DecodeError::UnknownVersion { found, known: TOGETHER }),
+        }
+    }
+}
+
+impl Op {
+    /// The bytes that callers brought, names and numbers left out.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Op::Submit { jobs } => jobs.iter().map(|job| 48 + job.payload.len()).sum(),
+            Op::Ack { acks } => acks.iter().map(|ack| 16 + ack.result.len()).sum(),
+            Op::Fail { failures } => failures.iter().map(|failure| 24 + failure.error.len()).sum(),
+            Op::Heartbeat { leases, .. } => 12 * leases.len(),
+            Op::Claim { .. } | Op::Cancel { .. } | Op::Tick | Op::OpenSession => 0,
         }
     }
 }

@@ -63,7 +63,7 @@ mod tests;
 
 pub use changes::{Changes, Meta, RestoreError, Restored};
 pub use codec::DecodeError;
-pub use command::{Ack, Backoff, Command, Failure, Lease, NewJob, Op};
+pub use command::{Ack, Backoff, Call, Command, Failure, Lease, NewJob, Op};
 pub use counts::QueueCounts;
 pub use ids::{JobId, LeaseToken, SessionId};
 pub use job::{

@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec,
+    Call, Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec,
     counts::Counts,
     due::Due,
     keys::Keys,
@@ -104,16 +104,17 @@ impl Machine {
         }
     }
 
-    /// Applies the entry at `index`, which must be the next one.
-    pub fn apply(&mut self, index: u64, command: &Command) -> Reply {
+    /// Applies the entry at `index`, which must be the next one: a reply for each of its calls.
+    pub fn apply(&mut self, index: u64, command: &Command) -> Vec<Reply> {
         self.advance(index);
         let before_ms = if mutants::on(Mutant::TimeFalls) { 0 } else { self.now_ms };
         self.now_ms = before_ms.max(command.stamp_ms);
         let at = At { index, now_ms: self.now_ms };
-        match command.session {
-            None => self.execute(&command.op, at),
-            Some(call) => self.execute_once(call, &command.op, at),
-        }
+        let execute = |Call { op, session }: &Call| match session {
+            None => self.execute(op, at),
+            Some(call) => self.execute_once(*call, op, at),
+        };
+        command.calls.iter().map(execute).collect()
     }
 
     fn execute(&mut self, op: &Op, at: At) -> Reply {

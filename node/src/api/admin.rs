@@ -147,16 +147,26 @@ fn summary(kind: &EntryKind) -> String {
         }
         EntryKind::Command(bytes) => bytes,
     };
-    match Command::decode(bytes).map(|command| command.op) {
+    match Command::decode(bytes) {
         Err(error) => error.to_string(),
-        Ok(Op::Submit { jobs }) => format!("submit {} jobs", jobs.len()),
-        Ok(Op::Claim { worker, max_jobs, .. }) => format!("claim up to {max_jobs} jobs for {worker}"),
-        Ok(Op::Heartbeat { leases, .. }) => format!("renew {} leases", leases.len()),
-        Ok(Op::Ack { acks }) => format!("complete {} jobs", acks.len()),
-        Ok(Op::Fail { failures }) => format!("fail {} jobs", failures.len()),
-        Ok(Op::Cancel { job }) => format!("cancel job {job}"),
-        Ok(Op::Tick) => "time passes".into(),
-        Ok(Op::OpenSession) => "open a session".into(),
+        Ok(Command { calls, .. }) => match &calls[..] {
+            [first] => words(&first.op),
+            [first, rest @ ..] => format!("{} and {} more calls", words(&first.op), rest.len()),
+            [] => "no calls".into(),
+        },
+    }
+}
+
+fn words(op: &Op) -> String {
+    match op {
+        Op::Submit { jobs } => format!("submit {} jobs", jobs.len()),
+        Op::Claim { worker, max_jobs, .. } => format!("claim up to {max_jobs} jobs for {worker}"),
+        Op::Heartbeat { leases, .. } => format!("renew {} leases", leases.len()),
+        Op::Ack { acks } => format!("complete {} jobs", acks.len()),
+        Op::Fail { failures } => format!("fail {} jobs", failures.len()),
+        Op::Cancel { job } => format!("cancel job {job}"),
+        Op::Tick => "time passes".into(),
+        Op::OpenSession => "open a session".into(),
     }
 }
 

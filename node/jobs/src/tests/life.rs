@@ -15,7 +15,7 @@ fn ids_are_sequential_from_one_and_the_index_is_that_of_the_entry() {
 #[test]
 #[should_panic(expected = "entry 1 is next, not 2")]
 fn an_entry_out_of_order_is_an_assertion() {
-    Machine::new().apply(2, &Command { stamp_ms: 0, op: Op::Tick, session: None });
+    Machine::new().apply(2, &Command::of(0, Op::Tick, None));
 }
 
 #[test]

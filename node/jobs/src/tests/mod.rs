@@ -12,9 +12,9 @@ mod validation;
 use bytes::Bytes;
 
 use crate::{
-    Ack, Backoff, CancelOutcome, CancelRefusal, ClaimedJob, Command, Failure, HistoryKind, Job, JobId, JobState, Lease,
-    LeaseRefusal, LeaseToken, Machine, NewJob, Op, Renewed, Reply, SessionCall, SessionId, SessionRefusal, Settled,
-    SubmitRefusal, Submitted, limits::Bounds,
+    Ack, Backoff, Call, CancelOutcome, CancelRefusal, ClaimedJob, Command, Failure, HistoryKind, Job, JobId, JobState,
+    Lease, LeaseRefusal, LeaseToken, Machine, NewJob, Op, Renewed, Reply, SessionCall, SessionId, SessionRefusal,
+    Settled, SubmitRefusal, Submitted, limits::Bounds,
 };
 
 /// A machine and the log that it is fed from, one entry after the other.
@@ -41,7 +41,7 @@ impl Desk {
     }
 
     fn apply(&mut self, op: Op) -> Reply {
-        self.machine.apply(self.machine.applied() + 1, &Command { stamp_ms: self.stamp_ms, op, session: None })
+        self.apply_at(op, None)
     }
 
     fn open_session(&mut self) -> SessionId {
@@ -50,8 +50,14 @@ impl Desk {
     }
 
     fn call(&mut self, session: SessionId, seq: u64, op: Op) -> Reply {
-        let session = Some(SessionCall { session, seq });
-        self.machine.apply(self.machine.applied() + 1, &Command { stamp_ms: self.stamp_ms, op, session })
+        self.apply_at(op, Some(SessionCall { session, seq }))
+    }
+
+    fn apply_at(&mut self, op: Op, session: Option<SessionCall>) -> Reply {
+        let command = Command::of(self.stamp_ms, op, session);
+        let mut replies = self.machine.apply(self.machine.applied() + 1, &command);
+        assert_eq!(replies.len(), 1);
+        replies.remove(0)
     }
 
     fn try_submit(&mut self, jobs: Vec<NewJob>) -> Result<Vec<Submitted>, SubmitRefusal> {

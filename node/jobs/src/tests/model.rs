@@ -84,12 +84,16 @@ impl Model {
         Self { bounds, now_ms: 0, finished: 0, jobs: Vec::new(), keys: Vec::new(), sessions: Vec::new() }
     }
 
-    pub(super) fn apply(&mut self, index: u64, command: &Command) -> Reply {
+    pub(super) fn apply(&mut self, index: u64, command: &Command) -> Vec<Reply> {
         self.now_ms = self.now_ms.max(command.stamp_ms);
-        match command.session {
-            None => self.execute(index, &command.op),
-            Some(call) => self.call(index, call, &command.op),
+        let mut replies = Vec::new();
+        for call in &command.calls {
+            replies.push(match call.session {
+                None => self.execute(index, &call.op),
+                Some(session) => self.call(index, session, &call.op),
+            });
         }
+        replies
     }
 
     pub(super) fn is_new(&self, call: SessionCall) -> bool {

@@ -34,6 +34,8 @@ struct Step {
     act: Act,
     /// In a session: one of those that were opened, counted back from the latest, and this far from its last number.
     call: Option<(usize, u64)>,
+    /// What else was asked in that moment: it joins the entry if it may.
+    beside: Vec<(Act, Option<(usize, u64)>)>,
     then: Then,
 }
 
@@ -80,15 +82,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let then =
         prop_oneof![5 => Just(Then::GoOn), 2 => Just(Then::Take), 2 => Just(Then::Remember), 1 => Just(Then::Crash)];
     let behind_ms = prop_oneof![9 => Just(0), 1 => 0..2000_u64];
-    let call = option::weighted(0.5, (0..4_usize, 0..4_u64));
-    let step = (passes_ms, behind_ms, act(), call, then).prop_map(|(passes_ms, behind_ms, act, call, then)| Step {
+    let call = || option::weighted(0.5, (0..4_usize, 0..4_u64));
+    let beside = prop_oneof![2 => Just(Vec::new()), 1 => vec((act(), call()), 1..4)];
+    let step = (passes_ms, behind_ms, act(), call(), beside, then);
+    let step = step.prop_map(|(passes_ms, behind_ms, act, call, beside, then)| Step {
         passes_ms,
         behind_ms,
         act,
         call,
+        beside,
         then,
     });
-    vec(step, 1..80)
+    vec(step, 1..60)
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -149,7 +154,7 @@ struct Bench {
     tables: Tables,
     taken: Vec<Changes>,
     stamp_ms: u64,
-    log: Vec<Option<(Command, Reply)>>,
+    log: Vec<Option<(Command, Vec<Reply>)>>,
     leases: Vec<Lease>,
     /// The sessions that were opened, and the number last used in each.
     sessions: Vec<SessionCall>,
@@ -179,7 +184,14 @@ impl Bench {
         self.stamp_ms += step.passes_ms;
         let index = self.log.len() as u64 + 1;
         match self.command(step.act, step.call, self.stamp_ms.saturating_sub(step.behind_ms)) {
-            Some(command) => self.apply(index, command),
+            Some(mut command) => {
+                for (act, call) in step.beside {
+                    let further = self.command(act, call, command.stamp_ms).map(|further| further.calls);
+                    let joins = |call: &Call| command.takes(&call.op);
+                    command.calls.extend(further.filter(|calls| calls.iter().all(joins)).into_iter().flatten());
+                }
+                self.apply(index, command);
+            }
             None => {
                 self.steady.apply_nothing(index);
                 self.restarted.apply_nothing(index);
@@ -197,9 +209,9 @@ impl Bench {
 
     fn command(&mut self, act: Act, call: Option<(usize, u64)>, stamp_ms: u64) -> Option<Command> {
         if let Act::Again(back) = act {
-            let calls = self.log.iter().rev().flatten().filter(|(command, _)| command.session.is_some());
-            let (command, _) = calls.into_iter().nth(back)?;
-            return Some(Command { stamp_ms, ..command.clone() });
+            let calls = self.log.iter().rev().flatten().flat_map(|(command, _)| command.calls.iter().rev());
+            let Call { op, session } = calls.filter(|call| call.session.is_some()).nth(back)?.clone();
+            return Some(Command::of(stamp_ms, op, session));
         }
         let op = self.op(act)?;
         let session = call.map(|(back, further)| {
@@ -210,7 +222,7 @@ impl Bench {
             call.seq += [1, 1, 0, 3][further as usize];
             *call
         });
-        Some(Command { stamp_ms, op, session })
+        Some(Command::of(stamp_ms, op, session))
     }
 
     fn op(&self, act: Act) -> Option<Op> {
@@ -251,18 +263,19 @@ impl Bench {
     }
 
     fn apply(&mut self, index: u64, command: Command) {
-        if let Some(call) = command.session {
+        if let Some(call) = command.calls[0].session {
             let is_new = self.model.is_new(call);
             assert_eq!((self.steady.is_new_call(call), self.restarted.is_new_call(call)), (is_new, is_new), "{call:?}");
         }
         let expected = self.model.apply(index, &command);
         assert_eq!(self.steady.apply(index, &command), expected, "the machine against the model, entry {index}");
         assert_eq!(self.restarted.apply(index, &command), expected, "the restarted machine, entry {index}");
-        if let Reply::SessionOpened { session } = expected {
-            self.sessions.push(SessionCall { session, seq: 0 });
-        }
-        if let Reply::Claimed(jobs) = &expected {
-            for job in jobs {
+        for reply in &expected {
+            if let Reply::SessionOpened { session } = reply {
+                self.sessions.push(SessionCall { session: *session, seq: 0 });
+            }
+            let claimed = if let Reply::Claimed(jobs) = reply { &jobs[..] } else { &[] };
+            for job in claimed {
                 let earlier = self.leases.iter().filter(|lease| lease.job == job.id);
                 assert!(earlier.map(|lease| lease.token).all(|token| token < job.token), "tokens grow");
                 self.leases.push(Lease { job: job.id, token: job.token });
@@ -290,7 +303,9 @@ impl Bench {
         for (index, entry) in self.log.iter().enumerate().skip(self.tables.applied as usize) {
             let index = index as u64 + 1;
             match entry {
-                Some((command, reply)) => assert_eq!(self.restarted.apply(index, command), *reply, "replay of {index}"),
+                Some((command, replies)) => {
+                    assert_eq!(self.restarted.apply(index, command), *replies, "replay of {index}");
+                }
                 None => self.restarted.apply_nothing(index),
             }
         }
@@ -327,8 +342,12 @@ impl Bench {
     /// Of all entries of one call, at most one was done, and all that repeat it say what it said.
     fn check_calls(&self) {
         let mut done: BTreeMap<(SessionId, u64), (u64, &Reply)> = BTreeMap::new();
-        for (index, entry) in (1..).zip(&self.log) {
-            let Some((Command { session: Some(SessionCall { session, seq }), .. }, reply)) = entry else { continue };
+        let entries = (1..).zip(&self.log).filter_map(|(index, entry)| Some((index, entry.as_ref()?)));
+        let calls = entries.flat_map(|(index, (command, replies))| {
+            command.calls.iter().zip(replies).map(move |(call, reply)| (index, call, reply))
+        });
+        for (index, call, reply) in calls {
+            let Some(SessionCall { session, seq }) = &call.session else { continue };
             match reply {
                 Reply::SessionRefused(_) => {}
                 Reply::Claimed(jobs) if jobs.is_empty() => {}

@@ -96,23 +96,28 @@ fn a_command_survives_the_log() {
         Op::Tick,
         Op::OpenSession,
     ];
-    for op in ops {
+    for op in &ops {
         for session in [None, Some(SessionCall { session: SessionId(300), seq: u64::MAX })] {
-            let command = Command { stamp_ms: u64::MAX, op: op.clone(), session };
+            let command = Command::of(u64::MAX, op.clone(), session);
             assert_eq!(Command::decode(&command.encode()), Ok(command));
         }
     }
+    let calls = ops.map(|op| Call { op, session: Some(SessionCall { session: SessionId(300), seq: 7 }) }).to_vec();
+    let together = Command { stamp_ms: 5, calls };
+    assert_eq!(Command::decode(&together.encode()), Ok(together));
 }
 
 /// Entries of releases to come must stay readable: if this fails, the log format has changed.
 #[test]
 fn the_log_format_is_what_it_was() {
-    let cancel = Command { stamp_ms: 300, op: Op::Cancel { job: JobId(7) }, session: None };
-    assert_eq!(cancel.encode().as_ref(), [1, 0xac, 2, 5, 7]);
-    let call = SessionCall { session: SessionId(4), seq: 3 };
-    assert_eq!(Command { session: Some(call), ..cancel }.encode().as_ref(), [2, 0xac, 2, 5, 7, 4, 3]);
+    let cancel = Op::Cancel { job: JobId(7) };
+    assert_eq!(Command::of(300, cancel.clone(), None).encode().as_ref(), [1, 0xac, 2, 5, 7]);
+    let session = Some(SessionCall { session: SessionId(4), seq: 3 });
+    assert_eq!(Command::of(300, cancel.clone(), session).encode().as_ref(), [2, 0xac, 2, 5, 7, 4, 3]);
+    let calls = vec![Call { op: cancel.clone(), session }, Call { op: cancel, session: None }];
+    assert_eq!(Command { stamp_ms: 300, calls }.encode().as_ref(), [3, 0xac, 2, 2, 5, 7, 1, 4, 3, 5, 7, 0]);
     let ack = Ack { job: JobId(7), token: LeaseToken(9), result: Bytes::from_static(b"ok") };
-    let ack = Command { stamp_ms: 1, op: Op::Ack { acks: vec![ack] }, session: None };
+    let ack = Command::of(1, Op::Ack { acks: vec![ack] }, None);
     assert_eq!(ack.encode().as_ref(), [1, 1, 3, 1, 7, 9, 2, b'o', b'k']);
 }
 
@@ -120,7 +125,7 @@ fn the_log_format_is_what_it_was() {
 fn bytes_that_are_no_command_are_refused_in_words() {
     let decode = |bytes: &[u8]| Command::decode(&Bytes::copy_from_slice(bytes)).unwrap_err();
     assert_eq!(decode(&[]), DecodeError::Empty);
-    assert_eq!(decode(&[3, 0]).to_string(), "format version 3 is unknown, this release reads versions up to 2");
+    assert_eq!(decode(&[4, 0]).to_string(), "format version 4 is unknown, this release reads versions up to 3");
     let job = Job::decode(&[2, 0]).unwrap_err();
     assert_eq!(job.to_string(), "format version 2 is unknown, this release reads versions up to 1");
     assert!(matches!(decode(&[2, 0, 6]), DecodeError::Malformed(_)), "no call");
