@@ -27,9 +27,9 @@ use tracing::info;
 
 use crate::{
     faults::Faults,
-    handle::{FromPeer, Inbox, Pulse, Request, Steer},
+    handle::{Ask, Caller, FromPeer, Inbox, Pulse, Request, Steer},
     observe::{Observer, wall_ms},
-    replica::{Applied, Effects, Input, Refused, Replica, Ticket},
+    replica::{Effects, Input, Refused, Replica, Ticket},
     snapshots::Snapshots,
     storage::{Files, LogStore, StateStore, StorageError},
     transport::Outbox,
@@ -100,7 +100,7 @@ pub struct Driver {
     faults: Arc<Faults>,
     tick: Duration,
     /// Callers that wait, by ticket.
-    callers: HashMap<Ticket, oneshot::Sender<Result<Applied, Refused>>>,
+    callers: HashMap<Ticket, Caller>,
     /// Those of what was asked beside commands.
     steering: HashMap<Ticket, oneshot::Sender<Result<Index, Refused>>>,
     last_ticket: u64,
@@ -265,10 +265,8 @@ impl Driver {
         }
         let refused = || Refused::AskAgain(format!("it stands still by a fault, and {ASIDE_MAX} requests wait for it"));
         match request {
-            Request::Do(_, _, answer) | Request::Wait(_, _, _, answer) => {
-                drop(answer.send(Err(refused()))); // The caller may have given up.
-            }
-            Request::Steer(_, answer) => drop(answer.send(Err(refused()))), // As above.
+            Request::Do(_, caller) => caller.answer(Err(refused())),
+            Request::Steer(_, answer) => drop(answer.send(Err(refused()))), // The caller may have given up.
             Request::Look(look) => look(&self.replica, self.remembered),
         }
     }
@@ -313,16 +311,16 @@ impl Driver {
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) {
         match request {
-            Request::Do(op, call, answer) => {
+            Request::Do(Ask { op, session, wait }, caller) => {
                 let ticket = self.next_ticket();
-                self.callers.insert(ticket, answer);
-                inputs.push(Input::Request(ticket, op, call));
-            }
-            Request::Wait(op, call, wait, answer) => {
-                let ticket = self.next_ticket();
-                self.callers.insert(ticket, answer);
-                let ticks = wait.as_millis().div_ceil(self.tick.as_millis());
-                inputs.push(Input::Wait(ticket, op, call, u64::try_from(ticks).unwrap_or(u64::MAX)));
+                self.callers.insert(ticket, caller);
+                inputs.push(match wait {
+                    None => Input::Request(ticket, op, session),
+                    Some(wait) => {
+                        let ticks = wait.as_millis().div_ceil(self.tick.as_millis());
+                        Input::Wait(ticket, op, session, u64::try_from(ticks).unwrap_or(u64::MAX))
+                    }
+                });
             }
             Request::Steer(steer, answer) => {
                 let ticket = self.next_ticket();
@@ -340,7 +338,7 @@ impl Driver {
 
     /// Of those who wait for a job, the ones who do not wait any more: they must not be given one.
     fn gone(&mut self) -> Vec<Ticket> {
-        let is_gone = |ticket: &Ticket| self.callers.get(ticket).is_none_or(oneshot::Sender::is_closed);
+        let is_gone = |ticket: &Ticket| self.callers.get(ticket).is_none_or(Caller::is_gone);
         let gone: Vec<Ticket> = self.replica.parked().filter(is_gone).collect();
         for ticket in &gone {
             self.callers.remove(ticket);
@@ -361,12 +359,12 @@ impl Driver {
         self.outbox.send(send);
         for (ticket, reply) in replies {
             if let Some(caller) = self.callers.remove(&ticket) {
-                let _ = caller.send(reply); // The caller may have given up.
+                caller.answer(reply);
             }
         }
         for (ticket, answer) in steered {
             if let Some(caller) = self.steering.remove(&ticket) {
-                let _ = caller.send(answer); // As above.
+                let _ = caller.send(answer); // The caller may have given up.
             }
         }
         let (group, tick_ms) = (self.replica.group(), self.tick.as_millis());

@@ -27,11 +27,48 @@ pub(crate) type Look = Box<dyn FnOnce(&Replica, Index) + Send>;
 
 /// What a client or a service of this node wants.
 pub(crate) enum Request {
-    Do(Op, Option<SessionCall>, oneshot::Sender<Result<Applied, Refused>>),
-    /// As above; a claim waits so long for a job.
-    Wait(Op, Option<SessionCall>, Duration, oneshot::Sender<Result<Applied, Refused>>),
+    Do(Ask, Caller),
     Steer(Steer, oneshot::Sender<Result<Index, Refused>>),
     Look(Look),
+}
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// What.
+    pub op: Op,
+    /// As which call of a session.
+    pub session: Option<SessionCall>,
+    /// A claim that gets nothing waits so long for a job.
+    pub wait: Option<Duration>,
+}
+
+/// What becomes of it.
+pub type Outcome = Result<Applied, Refused>;
+
+/// Where an outcome goes.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    One(oneshot::Sender<Outcome>),
+    /// Of many, under its number.
+    Stream(u64, mpsc::Sender<(u64, Outcome)>),
+}
+
+impl Caller {
+    /// To a caller who has given up, or takes no more, nothing is said.
+    pub(crate) fn answer(self, outcome: Outcome) {
+        match self {
+            Caller::One(caller) => drop(caller.send(outcome)),
+            Caller::Stream(number, callers) => drop(callers.try_send((number, outcome))),
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Caller::One(caller) => caller.is_closed(),
+            Caller::Stream(_, callers) => callers.is_closed(),
+        }
+    }
 }
 
 /// What is asked of the replica beside commands.
@@ -94,8 +131,7 @@ pub struct Handle {
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Request::Do(op, call, _) => f.debug_tuple("Do").field(op).field(call).finish(),
-            Request::Wait(op, call, wait, _) => f.debug_tuple("Wait").field(op).field(call).field(wait).finish(),
+            Request::Do(ask, _) => f.debug_tuple("Do").field(ask).finish(),
             Request::Steer(steer, _) => f.debug_tuple("Steer").field(steer).finish(),
             Request::Look(_) => f.write_str("Look"),
         }
@@ -104,29 +140,30 @@ impl std::fmt::Debug for Request {
 
 impl Handle {
     /// Has something done, as a call of a session once, and waits until it is applied here. Without bound: the caller has
-    /// the deadline.
+    /// the deadline. Who stops waiting for the answer to a claim gets no job.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn request(&self, op: Op, call: Option<SessionCall>) -> Result<Applied, RequestError> {
+    pub async fn request(&self, ask: Ask) -> Result<Applied, RequestError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Do(op, call, answer))?;
+        self.ask(Request::Do(ask, Caller::One(answer)))?;
         answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
     }
 
-    /// As [`Handle::request`]; a claim that gets nothing waits so long for a job. Who stops waiting for the answer gets none.
+    /// As [`Handle::request`], for many at once: their outcomes come one by one, each with its number, as long as `to` has
+    /// room for them.
     ///
     /// # Errors
-    /// See [`RequestError`].
-    pub async fn request_waiting(
-        &self,
-        op: Op,
-        call: Option<SessionCall>,
-        wait: Duration,
-    ) -> Result<Applied, RequestError> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Request::Wait(op, call, wait, answer))?;
-        answered.await.map_err(|_| RequestError::Stopping)?.map_err(RequestError::Refused)
+    /// None of them was looked at.
+    pub fn request_all(&self, asks: Vec<(u64, Ask)>, to: &mpsc::Sender<(u64, Outcome)>) -> Result<(), RequestError> {
+        let places = self.requests.try_reserve_many(asks.len()).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(()) => RequestError::QueueFull,
+            mpsc::error::TrySendError::Closed(()) => RequestError::Stopping,
+        })?;
+        for (place, (number, ask)) in places.zip(asks) {
+            place.send(Request::Do(ask, Caller::Stream(number, to.clone())));
+        }
+        Ok(())
     }
 
     /// Asks for something beside commands, and waits for the answer: the index that it is as of. Without bound: the caller

@@ -2,7 +2,8 @@
 //!
 //! A worker that finds nothing to do waits at the leader, up to the time it named. The replica keeps it: when jobs have
 //! become available, as many of those who wait are proposed as there are jobs, the first come first. If each of them asked
-//! again by itself, every job would wake every idle worker.
+//! again by itself, every job would wake every idle worker. Jobs that are just being submitted count as well: their claims
+//! follow them in the same entry, and a worker has its job one round through the log earlier.
 //!
 //! Laws:
 //! - who waits is answered by a tick of its end, or when this node cannot give jobs any more;
@@ -11,7 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use raftdeck_jobs::{Machine, Op, Reply, SessionCall};
+use raftdeck_jobs::{Machine, NewJob, Op, Reply, SessionCall};
 use raftdeck_raft::{Index, RoleKind};
 
 use crate::replica::{Applied, Effects, Refused, Replica, Ticket};
@@ -91,14 +92,14 @@ impl Replica {
         !self.parking.parked.is_empty() && self.unpromised() > 0
     }
 
-    /// Takes as many of those who wait as there are jobs that nobody was promised.
-    pub(crate) fn take_parked(&mut self) -> Vec<(Ticket, Op, Option<SessionCall>)> {
-        let mut left = if self.parking.parked.is_empty() { 0 } else { self.unpromised() };
+    /// Takes as many of those who wait as there are jobs that nobody was promised, and as are being submitted.
+    pub(crate) fn take_parked(&mut self, submitted: &[&NewJob]) -> Vec<(Ticket, Op, Option<SessionCall>)> {
+        let mut left = if self.parking.parked.is_empty() { 0 } else { self.unpromised() + submitted.len() as u64 };
         let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
         while left > 0
             && let Some(waiter) = self.parking.parked.pop_front()
         {
-            let Some(wants) = wants(&self.machine, &waiter.op) else {
+            let Some(wants) = wants(&self.machine, submitted, &waiter.op) else {
                 kept.push_back(waiter);
                 continue;
             };
@@ -134,10 +135,13 @@ impl Replica {
 }
 
 /// How many jobs a claim takes at most; none if there is nothing for it.
-fn wants(machine: &Machine, op: &Op) -> Option<u64> {
+fn wants(machine: &Machine, submitted: &[&NewJob], op: &Op) -> Option<u64> {
     match op {
         Op::Claim { queues, handlers, max_jobs, .. } => {
-            machine.claimable(queues, handlers).then_some(u64::from(*max_jobs).max(1))
+            let fits =
+                |job: &&NewJob| handlers.contains(&job.handler) && (queues.is_empty() || queues.contains(&job.queue));
+            let is_there = machine.claimable(queues, handlers) || submitted.iter().any(fits);
+            is_there.then_some(u64::from(*max_jobs).max(1))
         }
         Op::Submit { .. }
         | Op::Heartbeat { .. }

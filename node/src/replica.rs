@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, Op, Reply, SessionCall};
+use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, NewJob, Op, Reply, SessionCall};
 use raftdeck_raft::{
     Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, LogStart, NodeId, Observed, ProposeError, Raft, Restart,
     RoleKind, SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
@@ -202,6 +202,21 @@ impl Proposal {
         !is_full && self.command.takes(op)
     }
 
+    /// New jobs that a worker can have at once.
+    fn jobs_for_now(&self) -> impl Iterator<Item = &NewJob> {
+        let submitted = self.command.calls.iter().flat_map(|call| match &call.op {
+            Op::Submit { jobs } => &jobs[..],
+            Op::Claim { .. }
+            | Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Tick
+            | Op::OpenSession => &[],
+        });
+        submitted.filter(|job| job.delay_ms == 0 && job.run_at_ms.is_none())
+    }
+
     fn is_tick(&self) -> bool {
         self.command.calls.iter().any(|call| call.op == Op::Tick)
     }
@@ -362,7 +377,8 @@ impl Replica {
                 Input::Gone(tickets) => self.gone(&tickets),
             }
         }
-        for (ticket, op, call) in self.take_parked() {
+        let submitted: Vec<&NewJob> = proposals.iter().flat_map(Proposal::jobs_for_now).collect();
+        for (ticket, op, call) in self.take_parked(&submitted) {
             self.join(&mut proposals, now_ms, Some(ticket), op, call);
         }
         self.propose(proposals, &mut effects);

@@ -23,15 +23,15 @@ use crate::{
 pub const CALLS_MAX: usize = 1024;
 
 /// Frames of answers that the connection has not taken yet.
-const FRAMES_WAITING_MAX: usize = 4;
+pub const FRAMES_WAITING_MAX: usize = 4;
 
 /// Answers that travel together at most: they may have payloads.
-const FRAME_ANSWERS_MAX: usize = 256;
+pub const FRAME_ANSWERS_MAX: usize = 256;
 
 /// The answers of a service to the calls of a stream.
 pub type Answers = ReceiverStream<Result<wire::AnswerFrame, Status>>;
 
-/// Serves a stream: every call by the method of its name.
+/// Serves a stream: every call by the method of its name. For a service that has no shorter way.
 #[must_use]
 pub fn serve<S: Jobs>(service: Arc<S>, calls: Streaming<wire::CallFrame>) -> Answers {
     let (outgoing, answers) = mpsc::channel(FRAMES_WAITING_MAX);
@@ -100,7 +100,9 @@ async fn answer<S: Jobs>(service: Arc<S>, call: wire::Call) -> wire::Answer {
     wire::Answer { number: call.number, outcome: Some(outcome) }
 }
 
-fn failure(status: &Status) -> wire::CallFailure {
+/// A status as what it says in a frame.
+#[must_use]
+pub fn failure(status: &Status) -> wire::CallFailure {
     let header = |name| status.metadata().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     wire::CallFailure {
         code: status.code().into(),

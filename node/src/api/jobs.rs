@@ -2,37 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use raftdeck_jobs::{
-    CancelOutcome, Job, JobId, JobState, LeaseRefusal, NewJob, Op, Reply, SessionRefusal, Settled, Submitted,
-    limits::SESSION_TTL_MS,
-};
-use raftdeck_raft::Index;
+use raftdeck_jobs::{CancelOutcome, Job, JobId, JobState, Op, Reply, limits::SESSION_TTL_MS};
 use raftdeck_shared::{
-    calls,
-    client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
-    wire::{self, jobs_server::Jobs},
+    calls::Answers,
+    cluster::ClusterFile,
+    wire::{self, answer::Outcome, call, jobs_server::Jobs},
 };
 use tokio::time::timeout;
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    metadata::{MetadataMap, MetadataValue},
-};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Tables,
-    convert::{ack, failure, job_to_wire, lease, new_job, session, state_from_wire, state_to_wire},
+    Tables, ask,
+    convert::{job_to_wire, state_from_wire, state_to_wire},
     refusal::refused,
 };
 use crate::{
     driver::flatten,
-    handle::{RequestError, Steer},
+    handle::{Ask, Handle, RequestError, Steer},
     replica::Applied,
     status::NodeView,
     storage::{JobFilter, StorageError},
 };
 
 /// A write that is not applied by then has an unknown outcome. A caller's own deadline may be shorter.
-const WRITE_MAX: Duration = Duration::from_secs(5);
+pub(super) const WRITE_MAX: Duration = Duration::from_secs(5);
 
 /// A read waits so long for a majority to be heard, and for the index it wants.
 const READ_MAX: Duration = Duration::from_millis(1500);
@@ -52,50 +45,49 @@ impl JobsService {
         JobsService { view, tables }
     }
 
-    /// Has an operation decided, once if it is a call of a session: by its answer, a definite refusal, or an unknown
-    /// outcome.
-    async fn decide(&self, op: Op, call: Option<wire::SessionCall>) -> Result<Applied, Status> {
-        op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        self.within(WRITE_MAX, self.view.handle.request(op, session(call))).await
+    pub(super) fn cluster(&self) -> &ClusterFile {
+        &self.view.cluster
     }
 
-    /// Waits so long for what was asked of the replica.
-    async fn within(
-        &self,
-        limit: Duration,
-        asked: impl Future<Output = Result<Applied, RequestError>>,
-    ) -> Result<Applied, Status> {
-        match timeout(limit, asked).await {
-            Ok(Ok(Applied { reply: Reply::SessionRefused(refusal), .. })) => Err(session_refused(refusal)),
-            Ok(Ok(applied)) => Ok(applied),
-            Ok(Err(error)) => Err(refused(&self.view.book, self.view.node, &error)),
-            Err(_) => Err(Status::unknown(format!("no majority has it after {} ms", limit.as_millis()))),
-        }
+    pub(super) fn handle(&self) -> &Handle {
+        &self.view.handle
     }
 
-    fn known_handler(&self, job: wire::NewJob) -> Result<NewJob, Status> {
-        let job = new_job(job)?;
-        if !job.handler.is_empty() && !self.view.cluster.knows_handler(&job.handler) {
-            let mut known: Vec<&str> = self.view.cluster.handlers.keys().map(String::as_str).collect();
-            known.extend(raftdeck_shared::cluster::BUILT_IN_HANDLERS);
-            let message =
-                format!("there is no handler {:?} in the cluster file; it has {}", job.handler, known.join(", "));
-            return Err(Status::invalid_argument(message));
-        }
-        Ok(job)
+    /// Why something was not done, for the caller.
+    pub(super) fn status(&self, error: &RequestError) -> Status {
+        refused(&self.view.book, self.view.node, error)
     }
 
-    async fn submit_all(
-        &self,
-        jobs: Vec<wire::NewJob>,
-        call: Option<wire::SessionCall>,
-    ) -> Result<Vec<wire::Submitted>, Status> {
-        let jobs = jobs.into_iter().map(|job| self.known_handler(job)).collect::<Result<_, _>>()?;
-        match self.decide(Op::Submit { jobs }, call).await?.reply {
-            Reply::Submitted(Ok(jobs)) => Ok(jobs.iter().map(submitted_to_wire).collect()),
-            Reply::Submitted(Err(refusal)) => Err(Status::already_exists(refusal.to_string())),
-            other => Err(wrong_reply(&other)),
-        }
+    /// Has a call decided, once if it is one of a session: by its answer, a definite refusal, or an unknown outcome.
+    async fn call(&self, request: call::Request) -> Result<Outcome, Status> {
+        let (kind, ask) = ask::ask(request, self.cluster())?;
+        ask::outcome(kind, self.decide(ask).await?)
+    }
+
+    async fn decide(&self, ask: Ask) -> Result<Applied, Status> {
+        let within = WRITE_MAX + ask.wait.unwrap_or_default();
+        let decided = timeout(within, self.view.handle.request(ask)).await.map_err(|_| too_late(within))?;
+        decided.map_err(|error| self.status(&error))
+    }
+
+    /// Cancels a job: its state after that.
+    pub(super) async fn cancel_job(&self, request: wire::CancelRequest) -> Result<wire::CancelReply, Status> {
+        let id = JobId(request.id);
+        let (_, ask) = ask::ask(call::Request::Cancel(request), self.cluster())?;
+        let Applied { index, reply } = self.decide(ask).await?;
+        let state = match reply {
+            Reply::Cancelled(Ok(CancelOutcome::Cancelled)) => JobState::Cancelled,
+            Reply::Cancelled(Ok(CancelOutcome::Requested)) => JobState::Running,
+            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: Some(state) })) => state,
+            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: None })) => {
+                let (job, _) = self.find(id).await?;
+                job.map(|job| job.state).ok_or_else(|| no_job(id))?
+            }
+            Reply::Cancelled(Err(refusal)) => return Err(Status::not_found(refusal.to_string())),
+            Reply::SessionRefused(refusal) => return Err(ask::session_refused(refusal)),
+            other => return Err(ask::wrong_reply(&other)),
+        };
+        Ok(wire::CancelReply { state: state_to_wire(state).into(), index: index.0 })
     }
 
     /// Waits until what is read here is true now: the leader has heard a majority since it was asked, and everything that
@@ -143,111 +135,74 @@ impl JobsService {
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
-    type CallsStream = calls::Answers;
+    type CallsStream = Answers;
 
     async fn calls(&self, request: Request<Streaming<wire::CallFrame>>) -> Result<Response<Self::CallsStream>, Status> {
-        Ok(Response::new(calls::serve(Arc::new(self.clone()), request.into_inner())))
+        Ok(Response::new(super::calls::serve(self.clone(), request.into_inner())))
     }
 
     async fn open_session(
         &self,
         _: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
-        match self.decide(Op::OpenSession, None).await?.reply {
+        match self.decide(Ask { op: Op::OpenSession, session: None, wait: None }).await?.reply {
             Reply::SessionOpened { session } => {
                 Ok(Response::new(wire::OpenSessionReply { session: session.0, idle_ms_max: SESSION_TTL_MS }))
             }
-            other => Err(wrong_reply(&other)),
+            other => Err(ask::wrong_reply(&other)),
         }
     }
 
     async fn submit(&self, request: Request<wire::SubmitRequest>) -> Result<Response<wire::SubmitReply>, Status> {
-        let wire::SubmitRequest { job, session } = request.into_inner();
-        let job = job.ok_or_else(|| Status::invalid_argument("no job was given"))?;
-        let jobs = self.submit_all(vec![job], session).await?;
-        Ok(Response::new(wire::SubmitReply { job: jobs.into_iter().next() }))
+        match self.call(call::Request::Submit(request.into_inner())).await? {
+            Outcome::Submit(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
+        }
     }
 
     async fn submit_bulk(
         &self,
         request: Request<wire::SubmitBulkRequest>,
     ) -> Result<Response<wire::SubmitBulkReply>, Status> {
-        let wire::SubmitBulkRequest { jobs, session } = request.into_inner();
-        let jobs = self.submit_all(jobs, session).await?;
-        Ok(Response::new(wire::SubmitBulkReply { jobs }))
+        match self.call(call::Request::SubmitBulk(request.into_inner())).await? {
+            Outcome::SubmitBulk(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
+        }
     }
 
     async fn claim(&self, request: Request<wire::ClaimRequest>) -> Result<Response<wire::ClaimReply>, Status> {
-        let wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms, session: session_call } =
-            request.into_inner();
-        let op = Op::Claim { worker, queues, handlers, max_jobs, lease_ms };
-        let wait = Duration::from_millis(wait_ms).min(CLAIM_WAIT_MAX);
-        op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        let asked = self.view.handle.request_waiting(op, self::session(session_call), wait);
-        let Applied { index, reply } = self.within(WRITE_MAX + wait, asked).await?;
-        let Reply::Claimed(jobs) = reply else { return Err(wrong_reply(&reply)) };
-        let jobs = jobs.into_iter().map(|job| claimed_to_wire(job, lease_ms)).collect();
-        Ok(Response::new(wire::ClaimReply { jobs, index: index.0 }))
+        match self.call(call::Request::Claim(request.into_inner())).await? {
+            Outcome::Claim(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
+        }
     }
 
     async fn heartbeat(
         &self,
         request: Request<wire::HeartbeatLeasesRequest>,
     ) -> Result<Response<wire::HeartbeatLeasesReply>, Status> {
-        let wire::HeartbeatLeasesRequest { leases, lease_ms, session } = request.into_inner();
-        let leases = leases.into_iter().map(|l| lease(Some(l))).collect::<Result<_, _>>()?;
-        let Applied { index, reply } = self.decide(Op::Heartbeat { leases, lease_ms }, session).await?;
-        let Reply::Heartbeats(renewals) = reply else { return Err(wrong_reply(&reply)) };
-        let renewals = renewals
-            .into_iter()
-            .map(|renewal| match renewal {
-                Ok(renewed) => wire::LeaseRenewal {
-                    outcome: Some(wire::lease_renewal::Outcome::DeadlineMs(renewed.deadline_ms)),
-                    cancel_requested: renewed.cancel_requested,
-                },
-                Err(refusal) => wire::LeaseRenewal {
-                    outcome: Some(wire::lease_renewal::Outcome::Refused(refusal.to_string())),
-                    cancel_requested: false,
-                },
-            })
-            .collect();
-        Ok(Response::new(wire::HeartbeatLeasesReply { renewals, index: index.0 }))
+        match self.call(call::Request::Heartbeat(request.into_inner())).await? {
+            Outcome::Heartbeat(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
+        }
     }
 
     async fn ack(&self, request: Request<wire::AckRequest>) -> Result<Response<wire::SettleReply>, Status> {
-        let wire::AckRequest { acks, session } = request.into_inner();
-        let acks = acks.into_iter().map(ack).collect::<Result<_, _>>()?;
-        match self.decide(Op::Ack { acks }, session).await? {
-            Applied { index, reply: Reply::Acked(settled) } => Ok(Response::new(settle_reply(index, settled))),
-            Applied { reply, .. } => Err(wrong_reply(&reply)),
+        match self.call(call::Request::Ack(request.into_inner())).await? {
+            Outcome::Ack(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
         }
     }
 
     async fn fail(&self, request: Request<wire::FailRequest>) -> Result<Response<wire::SettleReply>, Status> {
-        let wire::FailRequest { failures, session } = request.into_inner();
-        let failures = failures.into_iter().map(failure).collect::<Result<_, _>>()?;
-        match self.decide(Op::Fail { failures }, session).await? {
-            Applied { index, reply: Reply::Failed(settled) } => Ok(Response::new(settle_reply(index, settled))),
-            Applied { reply, .. } => Err(wrong_reply(&reply)),
+        match self.call(call::Request::Fail(request.into_inner())).await? {
+            Outcome::Fail(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
         }
     }
 
     async fn cancel(&self, request: Request<wire::CancelRequest>) -> Result<Response<wire::CancelReply>, Status> {
-        let wire::CancelRequest { id, session } = request.into_inner();
-        let id = JobId(id);
-        let Applied { index, reply } = self.decide(Op::Cancel { job: id }, session).await?;
-        let state = match reply {
-            Reply::Cancelled(Ok(CancelOutcome::Cancelled)) => JobState::Cancelled,
-            Reply::Cancelled(Ok(CancelOutcome::Requested)) => JobState::Running,
-            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: Some(state) })) => state,
-            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: None })) => {
-                let (job, _) = self.find(id).await?;
-                job.map(|job| job.state).ok_or_else(|| no_job(id))?
-            }
-            Reply::Cancelled(Err(refusal)) => return Err(Status::not_found(refusal.to_string())),
-            other => return Err(wrong_reply(&other)),
-        };
-        Ok(Response::new(wire::CancelReply { state: state_to_wire(state).into(), index: index.0 }))
+        self.cancel_job(request.into_inner()).await.map(Response::new)
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetReply>, Status> {
@@ -294,47 +249,9 @@ impl Jobs for JobsService {
     }
 }
 
-fn submitted_to_wire(job: &Submitted) -> wire::Submitted {
-    wire::Submitted { id: job.id.0, state: state_to_wire(job.state).into(), index: job.index, duplicate: job.duplicate }
-}
-
-fn claimed_to_wire(job: raftdeck_jobs::ClaimedJob, lease_ms: u64) -> wire::ClaimedJob {
-    wire::ClaimedJob {
-        id: job.id.0,
-        token: job.token.0,
-        attempt: job.attempt,
-        max_attempts: job.max_attempts,
-        deadline_ms: job.deadline_ms,
-        timeout_ms: job.timeout_ms.unwrap_or_default(),
-        queue: job.queue,
-        handler: job.handler,
-        payload: job.payload,
-        lease_ms,
-    }
-}
-
-fn settle_reply(index: Index, settled: Vec<Result<Settled, LeaseRefusal>>) -> wire::SettleReply {
-    let settled = settled
-        .into_iter()
-        .map(|settled| match settled {
-            Ok(Settled { state, repeated }) => {
-                wire::Settled { state: state_to_wire(state).into(), refused: String::new(), repeated_call: repeated }
-            }
-            Err(refusal) => wire::Settled { refused: refusal.to_string(), ..Default::default() },
-        })
-        .collect();
-    wire::SettleReply { settled, index: index.0 }
-}
-
-fn session_refused(refusal: SessionRefusal) -> Status {
-    let word = match refusal {
-        SessionRefusal::Expired { .. } => SESSION_EXPIRED,
-        SessionRefusal::Overtaken { .. } => "overtaken",
-        SessionRefusal::Reused { .. } => "reused",
-    };
-    let mut header = MetadataMap::new();
-    header.insert(SESSION_HEADER, MetadataValue::from_static(word));
-    Status::with_metadata(Code::FailedPrecondition, refusal.to_string(), header)
+/// Nobody can say what became of it.
+pub(super) fn too_late(within: Duration) -> Status {
+    Status::unknown(format!("no majority has it after {} ms", within.as_millis()))
 }
 
 fn no_job(id: JobId) -> Status {
@@ -343,8 +260,4 @@ fn no_job(id: JobId) -> Status {
 
 fn stopping() -> Status {
     Status::unavailable("the node is stopping")
-}
-
-fn wrong_reply(reply: &Reply) -> Status {
-    Status::internal(format!("the machine answered another question: {reply:?}"))
 }

@@ -3,6 +3,8 @@
 //! | file | idea |
 //! |---|---|
 //! | `jobs` | submit, claim, settle, look up |
+//! | `ask` | what a call asks of the machine, and what its answer says |
+//! | `calls` | many calls on one stream |
 //! | `admin` | status, observations, log ranges, faults |
 //! | `steer` | members, leadership, the length of the log |
 //! | `convert` | between the machine's values and the wire's |
@@ -12,6 +14,8 @@
 //! words of gRPC. Every limit that gRPC leaves open by default is set in [`serve`].
 
 mod admin;
+mod ask;
+mod calls;
 mod convert;
 mod jobs;
 mod refusal;
