@@ -31,7 +31,9 @@ use tonic::{
 mod lane;
 mod routes;
 mod sessions;
+mod worker;
 
+pub use self::worker::{Jobs, Taken};
 use self::{
     routes::{Route, Routes},
     sessions::{InUse, Once, Sessions},

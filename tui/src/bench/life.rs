@@ -11,9 +11,9 @@ use std::{
 };
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use raftdeck_shared::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, Taken},
     ids::{JobId, LeaseToken},
     wire::{ClaimRequest, ClaimedJob, NewJob},
 };
@@ -36,6 +36,9 @@ pub(super) const STAMP_BYTES: usize = 16;
 /// Longer than any life here; a job whose worker lost its lease has time for a second one before it counts as lost.
 const LEASE_MS: u64 = 10_000;
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
+
+/// Jobs that a worker has at a time.
+pub(super) const PREFETCH: u32 = 8;
 
 /// A worker asks so long for a job before it asks anew.
 const CLAIM_WAIT_MS: u64 = 500;
@@ -196,26 +199,28 @@ async fn produce(client: Arc<Client>, lives: Arc<Lives>, turns: Arc<Turns>) {
     }
 }
 
+/// A worker has up to [`PREFETCH`] jobs at a time, and completes each of them at once.
 async fn work(client: Arc<Client>, lives: Arc<Lives>) {
-    let claim = claim(&lives.job, 1, CLAIM_WAIT_MS);
+    let mut jobs = client.jobs(claim(&lives.job, PREFETCH, CLAIM_WAIT_MS));
+    let mut completing = FuturesUnordered::new();
     while !lives.drained.load(Ordering::Relaxed) {
-        match take_and_complete(&client, &claim).await {
-            Ok(Some(payload)) => lives.completed(payload),
-            Ok(None) => {}
-            Err(error) => {
-                lives.tally.failed(error.to_string());
-                tokio::time::sleep(PAUSE).await;
-            }
+        tokio::select! {
+            taken = jobs.next() => match taken {
+                Ok(taken) => completing.push(take_and_complete(&client, taken)),
+                Err(error) => lives.tally.failed(error.to_string()),
+            },
+            Some(completed) = completing.next() => match completed {
+                Ok(payload) => lives.completed(payload),
+                Err(error) => lives.tally.failed(error.to_string()),
+            },
+            () = tokio::time::sleep(PAUSE), if completing.is_empty() => {} // Perhaps all is done.
         }
     }
 }
 
-/// One turn of a worker: a job of the queue, completed; nothing if none came for a while. The one place that says how a
-/// worker speaks to the cluster.
-async fn take_and_complete(client: &Client, claim: &ClaimRequest) -> Result<Option<Bytes>, ClientError> {
-    let Some(job) = client.claim(claim.clone()).await?.jobs.pop() else { return Ok(None) };
-    complete(client, &job).await?;
-    Ok(Some(job.payload))
+async fn take_and_complete(client: &Client, taken: Taken) -> Result<Bytes, ClientError> {
+    complete(client, &taken.job).await?;
+    Ok(taken.job.payload)
 }
 
 async fn complete(client: &Client, job: &ClaimedJob) -> Result<(), ClientError> {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    life::PREFETCH,
     limits::Limits,
     plan::{Case, Load, Plan},
     tally::Counts,
@@ -170,7 +171,10 @@ impl Report {
             Workload::W1 => format!("{clients} clients, a durable submit each"),
             Workload::W2 => format!("{clients} clients, a bulk of {batch} each"),
             Workload::W3 => {
-                format!("{clients} producers, {clients} workers, {} jobs on their way", self.depth.unwrap_or_default())
+                format!(
+                    "{clients} producers, {clients} workers that have up to {PREFETCH} jobs each, {} jobs on their way",
+                    self.depth.unwrap_or_default()
+                )
             }
             Workload::W4 => format!("{clients} clients, a durable submit each, {} kills of the leader", self.repeat),
         };
