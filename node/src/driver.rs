@@ -6,7 +6,7 @@
 //!
 //! Everything that waits is drained before the replica is asked once. While one log write is on its way to the disk,
 //! further writes gather and become one transaction: that is all there is to group commit. The state tables are written
-//! behind in the same manner, at most ten times a second.
+//! behind in the same manner, at most four times a second.
 
 use std::{
     collections::HashMap,
@@ -42,7 +42,7 @@ const ROUND_MAX: usize = 1024;
 const ASIDE_MAX: usize = 4096;
 
 /// Pause between two writes of the state tables.
-const REMEMBER_EVERY: Duration = Duration::from_millis(100);
+const REMEMBER_EVERY: Duration = Duration::from_millis(250);
 
 /// A node's disk as the driver uses it: two connections, each with its thread.
 #[derive(Debug)]

@@ -41,10 +41,17 @@ pub(crate) fn encode(value: &impl Serialize, size_hint_bytes: usize) -> Vec<u8> 
     encode_as(FORMAT_VERSION, value, size_hint_bytes)
 }
 
+/// If the hint is too small the value is encoded twice; if it is much too large, memory is written for nothing.
 pub(crate) fn encode_as(version: u8, value: &impl Serialize, size_hint_bytes: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size_hint_bytes);
-    bytes.push(version);
-    postcard::to_extend(value, bytes).expect("plain values always have an encoding")
+    let mut bytes = vec![0; 1 + size_hint_bytes];
+    bytes[0] = version;
+    match postcard::to_slice(value, &mut bytes[1..]).map(|body| body.len()) {
+        Ok(length) => {
+            bytes.truncate(1 + length);
+            bytes
+        }
+        Err(_) => postcard::to_extend(value, vec![version]).expect("plain values always have an encoding"),
+    }
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
@@ -64,7 +71,15 @@ pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeE
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing(rest.len())) }
 }
 
+/// What most values that are digested fit into.
+const DIGEST_BYTES: usize = 1024;
+
 /// The digest of a value: a hash of its encoding, the same on every platform.
 pub(crate) fn digest(value: &impl Serialize) -> u64 {
-    xxh3_64(&encode(value, 512))
+    let mut bytes = [0; DIGEST_BYTES];
+    bytes[0] = FORMAT_VERSION;
+    match postcard::to_slice(value, &mut bytes[1..]).map(|body| body.len()) {
+        Ok(length) => xxh3_64(&bytes[..=length]),
+        Err(_) => xxh3_64(&encode(value, 4 * DIGEST_BYTES)),
+    }
 }

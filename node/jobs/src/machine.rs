@@ -46,11 +46,12 @@ pub struct Machine {
     finish_seq: u64,
 
     live: BTreeMap<JobId, Held>,
+    /// Sum of the digests of the live jobs that did not change since the last look.
     live_digest: u64,
     live_payload_bytes: u64,
     /// Finished jobs that may not be in the tables yet.
     finished: BTreeMap<JobId, Arc<Job>>,
-    /// Of all finished jobs, those that were let go included.
+    /// Of all jobs that were finished at the last look, those that were let go included.
     finished_digest: u64,
 
     ready: Ready,
@@ -63,10 +64,11 @@ pub struct Machine {
     changed: BTreeSet<JobId>,
 }
 
-/// A live job and its digest, which is needed again when the job changes.
+/// A live job, and its share in the sum of the digests.
 #[derive(Clone, Debug)]
 struct Held {
     job: Arc<Job>,
+    /// None yet while the job is among those that changed.
     digest: u64,
 }
 
@@ -187,20 +189,18 @@ impl Machine {
             let record = Arc::make_mut(&mut job);
             record.finish_seq = Some(self.finish_seq);
             record.finished_at_ms = Some(self.now_ms);
-            self.finished_digest = self.finished_digest.wrapping_add(job.digest());
             if let Some(recent) = Recent::of(&job) {
                 self.recents.push(recent, self.bounds.recent_max);
             }
             self.finished.insert(job.id, job.clone());
         } else {
-            self.hold(job.clone());
+            self.hold(job.clone(), 0);
         }
         job
     }
 
-    /// Holds a live job, in every index that it belongs to.
-    fn hold(&mut self, job: Arc<Job>) {
-        let digest = job.digest();
+    /// Holds a live job, in every index that it belongs to; with its digest, unless it is among those that changed.
+    fn hold(&mut self, job: Arc<Job>, digest: u64) {
         self.live_digest = self.live_digest.wrapping_add(digest);
         self.live_payload_bytes += job.payload.len() as u64;
         self.due.insert(&job);
@@ -208,6 +208,24 @@ impl Machine {
             self.ready.insert(&job);
         }
         self.live.insert(job.id, Held { job, digest });
+    }
+
+    /// Brings the sums of the digests up to what changed, which then counts as seen.
+    fn digest_changed(&mut self) -> BTreeSet<JobId> {
+        let changed = std::mem::take(&mut self.changed);
+        for id in &changed {
+            match self.live.get_mut(id) {
+                Some(held) => {
+                    held.digest = held.job.digest();
+                    self.live_digest = self.live_digest.wrapping_add(held.digest);
+                }
+                None => {
+                    let job = &self.finished[id];
+                    self.finished_digest = self.finished_digest.wrapping_add(job.digest());
+                }
+            }
+        }
+        changed
     }
 
     /// The index of the last entry applied.
@@ -220,9 +238,11 @@ impl Machine {
         self.now_ms
     }
 
-    /// A hash of everything that replicas must agree on. Costs nothing to ask for: it is kept as jobs change.
+    /// A hash of everything that replicas must agree on. What changed since the last look is digested for it, the rest was
+    /// before: so a job that changes often between two looks costs one digest.
     pub fn state_hash(&self) -> u64 {
-        let jobs_digest = self.live_digest.wrapping_add(self.finished_digest);
+        let changed = self.changed.iter().filter_map(|id| self.shared(*id)).map(|job| job.digest());
+        let jobs_digest = changed.fold(self.live_digest.wrapping_add(self.finished_digest), u64::wrapping_add);
         // One sum for both tables of what was answered: without sessions the hash is what it was before there were any.
         let answered_digest = self.keys.digest().wrapping_add(self.sessions.digest());
         codec::digest(&(jobs_digest, answered_digest, self.next_id, self.now_ms, self.finish_seq))

@@ -116,10 +116,11 @@ pub(crate) enum CallStanding<'a> {
     Done(&'a LastCall),
 }
 
-/// A session and its digest, which is needed again when it changes.
+/// A session, and its share in the sum of the digests.
 #[derive(Clone, Debug)]
 struct Held {
     entry: SessionEntry,
+    /// None yet while the session is among those that changed.
     digest: u64,
 }
 
@@ -131,7 +132,7 @@ pub(crate) struct Sessions {
     by_age: BTreeSet<(u64, SessionId)>,
     /// Sum of the sizes of all kept answers.
     reply_bytes: usize,
-    /// Sum of the digests of all sessions.
+    /// Sum of the digests of the sessions that did not change since the last look.
     digest: u64,
     changed: BTreeSet<SessionId>,
 }
@@ -173,12 +174,13 @@ impl Sessions {
             }
             sessions.put(session, entry);
         }
-        sessions.changed.clear();
+        drop(sessions.take_changed());
         Ok(sessions)
     }
 
     pub(crate) fn digest(&self) -> u64 {
-        self.digest
+        let changed = self.changed.iter().filter_map(|session| Some((session, &self.held.get(session)?.entry)));
+        changed.map(|changed| codec::digest(&changed)).fold(self.digest, u64::wrapping_add)
     }
 
     pub(crate) fn open(&mut self, session: SessionId, now_ms: u64) {
@@ -213,11 +215,18 @@ impl Sessions {
     /// A session is in use; a call that was done replaces the one before.
     pub(crate) fn touch(&mut self, session: SessionId, now_ms: u64, done: Option<LastCall>) {
         // An operation may have made the table forget the very session it was called in.
-        if let Some(mut entry) = self.remove(session) {
+        let Some(held) = self.held.get_mut(&session) else { return };
+        self.digest = self.digest.wrapping_sub(std::mem::take(&mut held.digest));
+        self.changed.insert(session);
+        let entry = &mut held.entry;
+        if entry.active_ms != now_ms {
+            self.by_age.remove(&(entry.active_ms, session));
+            self.by_age.insert((now_ms, session));
             entry.active_ms = now_ms;
-            entry.last = done.or(entry.last);
-            self.put(session, entry);
         }
+        self.reply_bytes -= entry.reply_bytes();
+        entry.last = done.or(entry.last.take());
+        self.reply_bytes += entry.reply_bytes();
     }
 
     pub(crate) fn forget_idle(&mut self, now_ms: u64, bounds: &Bounds) {
@@ -236,12 +245,10 @@ impl Sessions {
     }
 
     fn put(&mut self, session: SessionId, entry: SessionEntry) {
-        let digest = codec::digest(&(session, &entry));
-        self.digest = self.digest.wrapping_add(digest);
         self.reply_bytes += entry.reply_bytes();
         self.by_age.insert((entry.active_ms, session));
         self.changed.insert(session);
-        self.held.insert(session, Held { entry, digest });
+        self.held.insert(session, Held { entry, digest: 0 });
     }
 
     fn remove(&mut self, session: SessionId) -> Option<SessionEntry> {
@@ -257,8 +264,12 @@ impl Sessions {
     pub(crate) fn take_changed(&mut self) -> (Vec<(SessionId, SessionEntry)>, Vec<SessionId>) {
         let (mut set, mut removed) = (Vec::new(), Vec::new());
         for session in std::mem::take(&mut self.changed) {
-            match self.held.get(&session) {
-                Some(held) => set.push((session, held.entry.clone())),
+            match self.held.get_mut(&session) {
+                Some(held) => {
+                    held.digest = codec::digest(&(session, &held.entry));
+                    self.digest = self.digest.wrapping_add(held.digest);
+                    set.push((session, held.entry.clone()));
+                }
                 None => removed.push(session),
             }
         }

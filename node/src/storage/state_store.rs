@@ -4,8 +4,8 @@
 //! index they are as of, so the tables are always those of some moment. What is in them needs no log any more, and what
 //! is not yet in them is in the log.
 //!
-//! Records are blobs with a checksum; beside them are only the columns that a list is filtered by. Finished jobs live
-//! here alone.
+//! Records are blobs with a checksum; beside those of finished jobs, which live here alone, are only the columns that a list
+//! is filtered by. Live jobs have a table of their own: nobody looks for one of them here, but a start reads them all.
 //!
 //! The tables also know where a log that leads on from them begins: the term of the entry that they are as of, and the
 //! membership there. So they are a snapshot at every moment, and can stand for a log that was lost. The log is cut below
@@ -33,11 +33,12 @@ const SCHEMA: &str = "
     create table if not exists meta (
         one integer primary key check (one = 1), storage_id text not null, applied integer not null, record blob not null
     ) strict;
-    create table if not exists jobs (
+    create table if not exists live (id integer primary key, record blob not null, crc integer not null) strict;
+    create table if not exists finished (
         id integer primary key, state integer not null, queue text not null, handler text not null,
         record blob not null, crc integer not null
     ) strict;
-    create index if not exists jobs_by_state on jobs (state, id);
+    create index if not exists finished_badly on finished (state, id) where state > 5;
     create table if not exists queues (name text primary key, record blob not null) strict, without rowid;
     create table if not exists keys (name text primary key, record blob not null) strict, without rowid;
     create table if not exists sessions (id integer primary key, record blob not null) strict;
@@ -45,8 +46,17 @@ const SCHEMA: &str = "
     create table if not exists position (one integer primary key check (one = 1), record blob not null) strict;
 ";
 
-/// The first final state: those below are live.
-const FIRST_FINAL: i64 = 5;
+/// Where version 0.1.0 had all jobs.
+const MOVE_JOBS: &str = "
+    begin immediate;
+    insert into live select id, record, crc from jobs where state < 5;
+    insert into finished select id, state, queue, handler, record, crc from jobs where state >= 5;
+    drop table jobs;
+    commit;
+";
+
+/// Most finished jobs are: the others have an index.
+const COMPLETED: i64 = 5;
 
 fn state_number(state: JobState) -> i64 {
     match state {
@@ -54,7 +64,7 @@ fn state_number(state: JobState) -> i64 {
         JobState::Available => 2,
         JobState::Running => 3,
         JobState::Retryable => 4,
-        JobState::Completed => FIRST_FINAL,
+        JobState::Completed => COMPLETED,
         JobState::Cancelled => 6,
         JobState::Discarded => 7,
     }
@@ -123,8 +133,16 @@ pub(super) struct TablesRead {
 /// `Damaged` when what is here is not what was written.
 pub(super) fn read(conn: &mut Connection) -> Result<TablesRead, StorageError> {
     prepare(conn, FILE, "FULL")?;
-    conn.execute_batch(SCHEMA).map_err(StorageError::sqlite(FILE))?;
+    make_tables(conn)?;
     read_prepared(conn)
+}
+
+fn make_tables(conn: &Connection) -> Result<(), StorageError> {
+    let made = conn.execute_batch(SCHEMA).and_then(|()| {
+        let is_old = conn.table_exists(None, "jobs")?;
+        if is_old { conn.execute_batch(MOVE_JOBS) } else { Ok(()) }
+    });
+    made.map_err(StorageError::sqlite(FILE))
 }
 
 /// As [`read`], in a file that is left as it is.
@@ -151,7 +169,7 @@ pub(super) fn read_prepared(conn: &Connection) -> Result<TablesRead, StorageErro
     let restored = Restored {
         applied,
         meta: unpack::<Meta>(&meta)?,
-        jobs: read_all(conn, &format!("select record, crc from jobs where state < {FIRST_FINAL}"), read_job)?,
+        jobs: read_all(conn, "select record, crc from live", read_job)?,
         queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
         keys: read_all(conn, "select name, record from keys", named::<KeyEntry>)?,
         sessions: read_all(conn, "select id, record from sessions", read_session)?,
@@ -168,7 +186,8 @@ pub(super) fn check_records(conn: &Connection) -> Result<(), StorageError> {
     if check != "ok" {
         return Err(StorageError::Damaged(format!("{FILE}: {check}")));
     }
-    let mut statement = conn.prepare("select record, crc from jobs").map_err(&error)?;
+    let all = "select record, crc from live union all select record, crc from finished";
+    let mut statement = conn.prepare(all).map_err(&error)?;
     let mut rows = statement.query([]).map_err(&error)?;
     while let Some(row) = rows.next().map_err(&error)? {
         read_job(row)?;
@@ -179,7 +198,7 @@ pub(super) fn check_records(conn: &Connection) -> Result<(), StorageError> {
 /// Makes the tables of a snapshot those of a directory: as a snapshot that its log may not know yet.
 pub(super) fn adopt(conn: &Connection, storage_id: &str, start: &LogStart) -> Result<(), StorageError> {
     let error = StorageError::sqlite(FILE);
-    conn.execute_batch(SCHEMA).map_err(&error)?;
+    make_tables(conn)?;
     conn.execute("update meta set storage_id = ?", [storage_id]).map_err(&error)?;
     write_position(conn, start, true).map_err(&error)
 }
@@ -219,18 +238,18 @@ impl StateStore {
     }
 
     fn write_rows(&self, tx: &Connection, changes: &Changes) -> rusqlite::Result<()> {
-        let mut job_row = tx.prepare_cached("insert or replace into jobs values (?, ?, ?, ?, ?, ?)")?;
+        let mut live_row = tx.prepare_cached("insert or replace into live values (?, ?, ?)")?;
+        let mut live_gone = tx.prepare_cached("delete from live where id = ?")?;
+        let mut finished_row = tx.prepare_cached("insert or replace into finished values (?, ?, ?, ?, ?, ?)")?;
         for job in &changes.jobs {
-            let record = job.encode();
+            let (id, record) = (job.id.0.cast_signed(), job.encode());
             let crc = crc32fast::hash(&record);
-            job_row.execute(params![
-                job.id.0.cast_signed(),
-                state_number(job.state),
-                job.queue,
-                job.handler,
-                record,
-                crc
-            ])?;
+            if job.state.is_final() {
+                live_gone.execute([id])?;
+                finished_row.execute(params![id, state_number(job.state), job.queue, job.handler, record, crc])?;
+            } else {
+                live_row.execute(params![id, record, crc])?;
+            }
         }
         let mut queue_row = tx.prepare_cached("insert or replace into queues values (?, ?)")?;
         for (name, counts) in &changes.queues {
@@ -274,7 +293,8 @@ impl StateStore {
     /// # Errors
     /// Of the disk, or the record is damaged: it is not served.
     pub fn job(&self, conn: &Connection, id: JobId) -> Result<Option<Job>, StorageError> {
-        let sql = "select record, crc from jobs where id = ?";
+        let sql = "select record, crc from finished where id = ?1
+                   union all select record, crc from live where id = ?1";
         let mut found = read_with(conn, sql, vec![Value::Integer(id.0.cast_signed())], read_job)?;
         Ok(found.pop())
     }
@@ -284,11 +304,14 @@ impl StateStore {
     /// # Errors
     /// As [`StateStore::job`].
     pub fn list_finished(&self, conn: &Connection, filter: &JobFilter, limit: usize) -> Result<Vec<Job>, StorageError> {
-        let mut sql = format!("select record, crc from jobs where state >= {FIRST_FINAL}");
+        let mut sql = String::from("select record, crc from finished where true");
         let mut values = Vec::new();
         if !filter.states.is_empty() {
             let numbers: Vec<String> = filter.states.iter().map(|s| state_number(*s).to_string()).collect();
             sql += &format!(" and state in ({})", numbers.join(","));
+            if !filter.states.contains(&JobState::Completed) {
+                sql += &format!(" and state > {COMPLETED}"); // So that the index serves.
+            }
         }
         for (column, value) in [("queue", &filter.queue), ("handler", &filter.handler)] {
             if !value.is_empty() {

@@ -142,7 +142,7 @@ fn a_copy_with_a_rotten_record_is_not_sent() {
     let (home, mut opened) = with_entries(0);
     remember(&mut opened, 40, 9);
     // Of a finished job, which no machine misses.
-    opened.state.execute("insert into jobs values (1000, 5, 'default', 'echo', x'00', 1)", []).unwrap();
+    opened.state.execute("insert into finished values (1000, 5, 'default', 'echo', x'00', 1)", []).unwrap();
     let files = Directory::open(&home.data()).unwrap();
     snapshot::copy(&opened.state, &files).unwrap();
     assert!(snapshot::seal(&files, snapshot::CHUNK_BYTES).is_err());

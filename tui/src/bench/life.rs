@@ -21,7 +21,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::Code;
 
 use super::{
-    plan::{Case, PRODUCERS, Plan},
+    plan::{Case, Plan},
     report::Outcome,
     site::Site,
     submit::{accepted, ended, watch, window},
@@ -120,7 +120,9 @@ impl Ledger {
 /// One repetition.
 pub(super) async fn measure(site: &Site, plan: &Plan, case: &Case, depth: u32) -> Result<Outcome, Failure> {
     let job = site.job(plan);
-    let (producers, workers) = (site.clients(case.clients)?, site.clients(PRODUCERS)?);
+    // As many connections as there are for either: producers and workers share them.
+    let producers = site.clients(case.clients)?;
+    let workers = producers.clone();
     accepted(&producers[0], &job).await?;
     work_off(&producers[..1], &job).await?;
     let lives = Arc::new(Lives {

@@ -16,7 +16,7 @@ use crate::{
 impl Machine {
     /// What must be written to the tables since the last take.
     pub fn take_changes(&mut self) -> Changes {
-        let changed = std::mem::take(&mut self.changed);
+        let changed = self.digest_changed();
         let jobs = changed.iter().filter_map(|id| self.shared(*id).cloned()).collect();
         let (keys_set, keys_removed) = self.keys.take_changed();
         let (sessions_set, sessions_removed) = self.sessions.take_changed();
@@ -86,7 +86,8 @@ impl Machine {
         if !self.was_made(job.id) {
             return Err(RestoreError::BeyondNext { job: job.id, last: self.next_id.0.saturating_sub(1) });
         }
-        self.hold(Arc::new(job));
+        let digest = job.digest();
+        self.hold(Arc::new(job), digest);
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl Machine {
         Ok(())
     }
 
-    fn shared(&self, id: JobId) -> Option<&Arc<Job>> {
+    pub(super) fn shared(&self, id: JobId) -> Option<&Arc<Job>> {
         self.live.get(&id).map(|held| &held.job).or_else(|| self.finished.get(&id))
     }
 }
