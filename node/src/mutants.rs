@@ -30,7 +30,7 @@ mutants! {
     TablesInTwoSteps in "storage/state_store",
 
     /// The log's database runs with synchronous=NORMAL.
-    SyncsRarely in "storage/log_store",
+    SyncsRarely in "storage/log_read",
 
     /// The mark is written before the log has what it says.
     MarksBeforeLog in "storage/log_store",
@@ -42,10 +42,10 @@ mutants! {
     TrustsCache in "storage/opening",
 
     /// A log that is shorter than its mark is taken for whole (FAST 2018).
-    IgnoresMark in "storage/log_store",
+    IgnoresMark in "storage/log_read",
 
     /// An entry need not follow from the one before it.
-    SkipsChain in "storage/log_store",
+    SkipsChain in "storage/log_read",
 
     /// The log is cut above what the tables have.
     CompactsTooMuch in "compaction",

@@ -10,6 +10,9 @@
 //!   this node.
 //!
 //! The damage is part of what must never be forgotten: a crash in the middle of the refill finds it again.
+//!
+//! That its acknowledgements count for nothing is a second line: as long as it does not vote, a majority that elects meets one
+//! that committed in a node that is whole when it votes, and a refill gives back all that was acknowledged in the meantime.
 
 use crate::{Index, Observation, Raft};
 

@@ -342,6 +342,29 @@ mod tests {
         assert_eq!(log.durable(), Index(3));
     }
 
+    /// A write is done after every earlier one, so its end vouches for them too; but the ends may be told in any order.
+    #[test]
+    fn ends_of_writes_that_are_told_in_another_order_change_nothing() {
+        let mut log = Log::restore(LogStart::default(), Vec::new());
+        for index in 1..=3 {
+            log.append([entry(index, 1)]);
+            log.take_unwritten(WriteSeq(index));
+        }
+        log.persisted(WriteSeq(2));
+        assert_eq!(log.durable(), Index(2), "the first write is done as well, the third is not");
+        log.persisted(WriteSeq(1));
+        assert_eq!(log.durable(), Index(2), "what was known stays known");
+        log.truncate(Index(2));
+        log.append([entry(2, 2), entry(3, 2)]);
+        log.take_unwritten(WriteSeq(4));
+        for late in [3, 1, 2] {
+            log.persisted(WriteSeq(late));
+            assert_eq!(log.durable(), Index(1), "write {late} knows nothing of what came in its place");
+        }
+        log.persisted(WriteSeq(4));
+        assert_eq!(log.durable(), Index(3));
+    }
+
     #[test]
     fn a_batch_keeps_both_limits_but_never_starves_on_a_large_entry() {
         let command = |i, n| Entry { kind: EntryKind::Command(Bytes::from(vec![0; n])), ..entry(i, 1) };

@@ -6,7 +6,9 @@
 //!
 //! Laws:
 //! - one transfer at a time, and every one ends with an outcome;
-//! - an order to campaign is obeyed only in the term and from the leader it came from: one that comes late starts nothing.
+//! - an order to campaign is obeyed only in the term and from the leader it came from: one that comes in a later term starts
+//!   nothing. One that is late in its own term, when the transfer has failed already, is obeyed, for its target cannot know:
+//!   leadership then moves late, by an election like any other.
 
 use crate::{
     Body, Cause, NodeId, Observation, Raft, RoleKind, Term,

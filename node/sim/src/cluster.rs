@@ -584,6 +584,12 @@ impl Cluster {
         }
     }
 
+    /// An entry on the disk of a node that is down is again what it was before it was replaced: the write that replaced it
+    /// was lost. False if it never was.
+    pub fn age(&mut self, id: NodeId, index: Index) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.up.is_none() && node.disk.age(index))
+    }
+
     /// A node starts with what its disk has.
     ///
     /// # Errors

@@ -4,18 +4,20 @@
 //! crash is a kill of the process or a loss of power, as drawn; if a write was under way, some part of it may have been
 //! done before, up to any of the operations that it consists of.
 
+use std::collections::BTreeMap;
+
 use raftdeck_jobs::{Changes, Machine};
 use raftdeck_node::{
     replica::Input,
     storage::{
-        self, Identity, LogStore, StateStore, StorageError,
+        self, Identity, LOG, LogStore, StateStore, StorageError,
         snapshot::{self, Sealed},
     },
     transport::member::storage_id,
 };
 use raftdeck_raft::{GroupId, Index, LogStart, NodeId, Restart, SnapshotTask, StorageId, Term, Write, WriteSeq};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio_rusqlite::rusqlite::Connection;
+use tokio_rusqlite::rusqlite::{self, Connection, params_from_iter, types::Value};
 
 use crate::vfs::{Drive, Survivors};
 
@@ -47,6 +49,8 @@ pub(crate) struct Disk {
     holds: Holds,
     /// What it held when it was damaged last: what was committed with its help before that stays committed.
     held: Holds,
+    /// Rows of the log that another took the place of, as they were.
+    replaced: BTreeMap<Index, Vec<Value>>,
 }
 
 /// The terms of the entries on a disk.
@@ -72,7 +76,15 @@ impl Disk {
         let identity = Identity { cluster_id: "sim".into(), node };
         let mut rng = StdRng::seed_from_u64(seed ^ node.0.rotate_right(16));
         let drive = Drive::new(rng.random());
-        Disk { identity, drive, rng, open: None, holds: Holds::default(), held: Holds::default() }
+        Disk {
+            identity,
+            drive,
+            rng,
+            open: None,
+            holds: Holds::default(),
+            held: Holds::default(),
+            replaced: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn drive(&self) -> &Drive {
@@ -105,6 +117,9 @@ impl Disk {
     }
 
     pub(crate) fn write(&mut self, writes: &[Write]) -> Result<WriteSeq, StorageError> {
+        if self.truncates(writes) {
+            self.keep_replaced(writes);
+        }
         let open = self.opened();
         let seq = open.log.append(&mut open.log_conn, writes)?;
         for write in writes {
@@ -115,8 +130,29 @@ impl Disk {
 
     /// Whether these writes remove entries that are on disk.
     pub(crate) fn truncates(&self, writes: &[Write]) -> bool {
-        let end = self.holds.start.0.0 + self.holds.terms.len() as u64;
-        writes.iter().any(|write| write.from.0 <= end)
+        writes.iter().any(|write| write.from <= self.holds.end())
+    }
+
+    /// Remembers the rows that these writes remove. If they cannot be read, the writes will say so.
+    fn keep_replaced(&mut self, writes: &[Write]) {
+        let (end, from) = (self.holds.end(), writes.iter().map(|write| write.from).min().unwrap_or_default());
+        let rows = last_rows(&self.opened().log_conn, (end.0 + 1).saturating_sub(from.0)).unwrap_or_default();
+        self.replaced.extend((0..=end.0).rev().map(Index).zip(rows));
+    }
+
+    /// A row of the log is again what it was before it was replaced; false if it never was.
+    pub(crate) fn age(&self, index: Index) -> bool {
+        let Some(row) = self.replaced.get(&index) else { return false };
+        self.drive.reopen();
+        let put_back = || -> rusqlite::Result<usize> {
+            let conn = self.drive.connect(LOG)?;
+            conn.pragma_update(None, "locking_mode", "exclusive")?;
+            let places = vec!["?"; row.len()].join(", ");
+            conn.execute(&format!("insert or replace into entries values ({places})"), params_from_iter(row))
+        };
+        let is_done = put_back().is_ok();
+        self.drive.kill();
+        is_done
     }
 
     pub(crate) fn remember(&mut self, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
@@ -186,7 +222,19 @@ impl Disk {
     }
 }
 
+/// The newest rows of the log, the newest first, whatever their columns are.
+fn last_rows(conn: &Connection, count: u64) -> rusqlite::Result<Vec<Vec<Value>>> {
+    let mut select = conn.prepare("select * from entries order by key desc limit ?")?;
+    let columns = select.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+    select.query_map([count.cast_signed()], row)?.collect()
+}
+
 impl Holds {
+    fn end(&self) -> Index {
+        Index(self.start.0.0 + self.terms.len() as u64)
+    }
+
     /// What is on disk after a write.
     fn note(&mut self, write: &Write) {
         let keep = usize::try_from(write.from.0.saturating_sub(self.start.0.0 + 1)).expect("a simulated log is short");

@@ -66,6 +66,7 @@ pub(crate) fn command(words: &[&str]) -> Result<Command, String> {
         ["wipe", name] => Command::Do(Act::Wipe, node(name)?),
         ["lose", name] => Command::Do(Act::Lose, node(name)?),
         ["join", name] => Command::Do(Act::Join, node(name)?),
+        ["age", name, index] => Command::Age(node(name)?, Index(number(index)?)),
         ["clock", name, "rate", rate] => match rate.strip_suffix('%').and_then(|n| n.parse().ok()) {
             Some(rate @ 10..=1000) => Command::Clock(node(name)?, Clockwork::Rate(rate)),
             Some(_) | None => return Err(format!("{rate:?} is no rate: 10% to 1000%")),
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn every_command_is_read() {
         let text = "cluster 3\nrun 20ms # why\n  n1 was leader\n\ncut n1 / n2 n3\ncut n1 -> n2 votes\nexpect no leader\n\
-            add n1 n4 learner\nclock n2 -5s\ndelay 5ms..50ms\nexpect members n1: n1 n2\nunclog n1 -> n2 twice\n";
+            add n1 n4 learner\nclock n2 -5s\ndelay 5ms..50ms\nexpect members n1: n1 n2\nunclog n1 -> n2 twice\nage n1 3\n";
         let commands: Vec<Command> =
             Scenario::parse(text).unwrap().lines.into_iter().filter_map(|(_, command)| command).collect();
         let (n1, n2, n3) = (NodeId(1), NodeId(2), NodeId(3));
@@ -225,6 +226,7 @@ mod tests {
                 Command::Weather(Sky::Delay(5_000, 50_000)),
                 Command::Expect(Expect::Members(n1, vec![n1, n2])),
                 Command::Unclog(n1, n2, Arrival::Twice),
+                Command::Age(n1, Index(3)),
             ]
         );
     }

@@ -178,6 +178,12 @@ impl Stage {
                 // Twice the speed is half the tick.
                 self.cluster.set_clock(*node, 10_000 / *rate, *ahead_ms);
             }
+            Command::Age(node, index) => {
+                self.damaged(*node);
+                if !self.cluster.age(*node, *index) {
+                    return unexpected(format!("{node} has replaced no entry {index}"));
+                }
+            }
             Command::Show(view) => told.extend(self.show(*view)),
             Command::Expect(expect) => expect::check(&self.cluster, &self.answers, expect)?,
         }
@@ -357,6 +363,7 @@ fn named(command: &Command) -> Vec<NodeId> {
         Command::Ask(node, _)
         | Command::Do(_, node)
         | Command::Clock(node, _)
+        | Command::Age(node, _)
         | Command::Show(View::Followers(node))
         | Command::Expect(
             Expect::Leader(node)

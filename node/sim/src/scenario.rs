@@ -62,6 +62,8 @@ pub enum Command {
     Do(Act, NodeId),
     /// A node's clock goes otherwise than the others from now on.
     Clock(NodeId, Clockwork),
+    /// A node is gone, and one entry of its log is again what it was before it was replaced.
+    Age(NodeId, Index),
     /// Something is shown.
     Show(View),
     /// It must be so.

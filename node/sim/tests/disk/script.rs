@@ -81,7 +81,7 @@ fn draw_write(
         .map(|n| {
             let payload = vec![7; rng.random_range(0..100 * entries_end as usize)].into();
             let jobs = vec![NewJob { handler: "echo".into(), payload, ..NewJob::default() }];
-            let command = Command { stamp_ms: 1_000 + seq, op: Op::Submit { jobs }, session: None };
+            let command = Command::of(1_000 + seq, Op::Submit { jobs }, None);
             Entry { index: Index(from.0 + n), term: hard.term, kind: EntryKind::Command(command.encode()) }
         })
         .collect();

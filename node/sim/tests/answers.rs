@@ -1,4 +1,4 @@
-//! Every transfer of leadership ends with an answer to whoever asked for it, whatever else comes in the same round.
+//! Whoever steers a group is answered: whatever else comes in the same round, and when too many ask at once.
 
 use raftdeck_jobs::Machine;
 use raftdeck_node::{
@@ -7,8 +7,11 @@ use raftdeck_node::{
 };
 use raftdeck_raft::{Config, GroupId, Membership, NodeId, Restart, RoleKind, StorageId};
 
+const READS_MAX: usize = 3;
+
 fn replica(id: u64) -> Replica {
-    let config = Config::new(NodeId(id), StorageId(id.into()), Membership::of([NodeId(1), NodeId(2)]), id);
+    let usual = Config::new(NodeId(id), StorageId(id.into()), Membership::of([NodeId(1), NodeId(2)]), id);
+    let config = Config { reads_max: READS_MAX, ..usual };
     Replica::new(GroupId::FIRST, config, Restart::default(), Machine::new(), Retention::default())
 }
 
@@ -26,14 +29,20 @@ fn settle(replicas: &mut [Replica; 2], from: usize, effects: Effects) {
     }
 }
 
-/// The second comes in the very round in which the first one's time is over: before its outcome was taken.
-#[test]
-fn a_transfer_that_ends_in_the_round_of_the_next_one_is_answered() {
+/// Of two, the first of which leads.
+fn led() -> [Replica; 2] {
     let mut replicas = [replica(1), replica(2)];
     while replicas[0].raft().role() != RoleKind::Leader {
         let effects = replicas[0].handle(0, [Input::Tick]);
         settle(&mut replicas, 0, effects);
     }
+    replicas
+}
+
+/// The second comes in the very round in which the first one's time is over: before its outcome was taken.
+#[test]
+fn a_transfer_that_ends_in_the_round_of_the_next_one_is_answered() {
+    let mut replicas = led();
     // From here on, the other one is silent.
     let election_ticks_min = 30;
     let leader = &mut replicas[0];
@@ -47,4 +56,27 @@ fn a_transfer_that_ends_in_the_round_of_the_next_one_is_answered() {
     assert!(matches!(of(1), Some(Err(Refused::NotNow(_)))), "the first: {told:?}");
     assert!(matches!(of(2), Some(Err(Refused::AskAgain(_)))), "the second: {told:?}");
     assert_eq!(leader.unanswered(), 0);
+}
+
+/// One read more than may wait is refused at once, with the limit; those that wait are answered, and make room.
+#[test]
+fn a_read_too_many_is_refused_with_the_limit() {
+    let mut replicas = led();
+    let mut ask = |tickets: std::ops::RangeInclusive<u64>| {
+        let reads: Vec<Input> = tickets.map(|ticket| Input::Read(Ticket(ticket))).collect();
+        replicas[0].handle(0, reads)
+    };
+    let asked = ask(1..=4);
+    assert_eq!(asked.steered, [(Ticket(4), Err(Refused::AskAgain(format!("more than {READS_MAX} reads wait"))))]);
+    let asked_again = ask(5..=5);
+    assert!(matches!(asked_again.steered[..], [(Ticket(5), Err(Refused::AskAgain(_)))]), "{:?}", asked_again.steered);
+    let mut answered = Vec::new();
+    for envelope in asked.send {
+        let heard = replicas[1].handle(0, [Input::Message(envelope)]);
+        let replies = heard.send.into_iter().map(Input::Message);
+        answered.extend(replicas[0].handle(0, replies.collect::<Vec<_>>()).steered);
+    }
+    assert_eq!(answered.iter().map(|(ticket, _)| ticket.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(answered.iter().all(|(_, answer)| answer.is_ok()), "{answered:?}");
+    assert_eq!(replicas[0].handle(0, [Input::Read(Ticket(6))]).steered, [], "there is room again");
 }
