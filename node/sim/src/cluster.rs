@@ -132,6 +132,8 @@ struct Up {
     remembered_at: u64,
     tickets: BTreeSet<Ticket>,
     steering: BTreeSet<Ticket>,
+    /// Requests that gather for the next round.
+    asked: Vec<Input>,
     /// What came while it stood still; none while it goes.
     paused: Option<Vec<Input>>,
     paused_at: u64,
@@ -408,7 +410,11 @@ impl Cluster {
             None => self.happened(Happening::Answered(ticket, None)),
             Some(up) => {
                 up.tickets.insert(ticket);
-                self.handle(node, vec![input(ticket)])?;
+                if self.options.round_us > 0 {
+                    up.asked.push(input(ticket)); // Whatever it does next, it does this with it.
+                } else {
+                    self.handle(node, vec![input(ticket)])?;
+                }
             }
         }
         Ok(ticket)
@@ -629,6 +635,7 @@ impl Cluster {
             remembered_at: self.now_us,
             tickets: BTreeSet::new(),
             steering: BTreeSet::new(),
+            asked: Vec::new(),
             paused: None,
             paused_at: 0,
         });
@@ -718,6 +725,7 @@ impl Cluster {
             waiting.extend(inputs);
             return Ok(());
         }
+        let inputs: Vec<Input> = std::mem::take(&mut up.asked).into_iter().chain(inputs).collect();
         let is_asked_to_change = inputs.iter().any(|input| matches!(input, Input::Change(..)));
         let effects = up.replica.handle(wall_ms, inputs);
         let Effects { write, send, replies, steered, snapshots, events, work: _ } = effects;

@@ -60,7 +60,9 @@ pub(super) fn serve(service: JobsService, calls: Streaming<wire::CallFrame>) -> 
 struct Desk {
     service: JobsService,
     asked: BTreeMap<u64, Asked>,
-    outcomes: (mpsc::Sender<(u64, handle::Outcome)>, mpsc::Receiver<(u64, handle::Outcome)>),
+    /// The ends of the queue by which the replica answers.
+    replies: mpsc::Sender<(u64, handle::Outcome)>,
+    outcomes: mpsc::Receiver<(u64, handle::Outcome)>,
     /// Cancels: they may have to look into the tables.
     apart: FuturesUnordered<BoxFuture<'static, wire::Answer>>,
     /// To be sent.
@@ -69,8 +71,8 @@ struct Desk {
 
 impl Desk {
     fn new(service: JobsService) -> Desk {
-        let outcomes = mpsc::channel(OUTCOMES_MAX);
-        Desk { service, asked: BTreeMap::new(), outcomes, apart: FuturesUnordered::new(), ready: Vec::new() }
+        let (replies, outcomes) = mpsc::channel(OUTCOMES_MAX);
+        Desk { service, asked: BTreeMap::new(), replies, outcomes, apart: FuturesUnordered::new(), ready: Vec::new() }
     }
 
     fn under_way(&self) -> usize {
@@ -88,7 +90,7 @@ impl Desk {
         while is_open || self.under_way() > 0 || !self.ready.is_empty() {
             tokio::select! {
                 biased;
-                Some((number, outcome)) = self.outcomes.1.recv() => self.decided(number, outcome),
+                Some((number, outcome)) = self.outcomes.recv() => self.decided(number, outcome),
                 Some(answer) = self.apart.next() => self.ready.push(answer),
                 frame = calls.message(), if is_open && self.under_way() < CALLS_MAX => match frame? {
                     Some(frame) if frame.calls.len() <= CALLS_MAX => self.take(frame.calls),
@@ -101,7 +103,7 @@ impl Desk {
                 },
                 _ = late.tick(), if !self.asked.is_empty() => self.give_up_late(),
             }
-            while let Ok((number, outcome)) = self.outcomes.1.try_recv() {
+            while let Ok((number, outcome)) = self.outcomes.try_recv() {
                 self.decided(number, outcome);
             }
             while let Some(Some(answer)) = self.apart.next().now_or_never() {
@@ -140,7 +142,7 @@ impl Desk {
             }
         }
         let numbers: Vec<u64> = asks.iter().map(|(number, _)| *number).collect();
-        if let Err(error) = self.service.handle().request_all(asks, &self.outcomes.0) {
+        if let Err(error) = self.service.handle().request_all(asks, &self.replies) {
             for number in numbers {
                 self.asked.remove(&number);
                 self.answer(number, Err(self.service.status(&error)));

@@ -67,7 +67,7 @@ impl Home {
 
 pub(crate) fn command(text: &str) -> EntryKind {
     let job = NewJob { handler: "echo".into(), payload: Bytes::from(text.to_owned()), ..NewJob::default() };
-    EntryKind::Command(Command { stamp_ms: 1, op: Op::Submit { jobs: vec![job] }, session: None }.encode())
+    EntryKind::Command(Command::of(1, Op::Submit { jobs: vec![job] }, None).encode())
 }
 
 pub(crate) fn entry(index: u64, term: u64) -> Entry {

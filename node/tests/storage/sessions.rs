@@ -9,24 +9,24 @@ fn sessions_are_rows_of_the_tables_and_come_back() {
     let home = Home::new();
     let mut node = home.open();
     append(&mut node, &[write(3, entries(1..=4, 3), 1)]);
-    let opened = node.machine.apply(1, &Command { stamp_ms: 1000, op: Op::OpenSession, session: None });
-    let Reply::SessionOpened { session } = opened else { panic!("{opened:?}") };
-    let submit = |stamp_ms| Command {
-        stamp_ms,
-        op: Op::Submit { jobs: vec![NewJob { handler: "h".into(), ..NewJob::default() }] },
-        session: Some(SessionCall { session, seq: 1 }),
+    let opened = node.machine.apply(1, &Command::of(1000, Op::OpenSession, None));
+    let [Reply::SessionOpened { session }] = opened[..] else { panic!("{opened:?}") };
+    let submit = |stamp_ms| {
+        let jobs = vec![NewJob { handler: "h".into(), ..NewJob::default() }];
+        Command::of(stamp_ms, Op::Submit { jobs }, Some(SessionCall { session, seq: 1 }))
     };
-    let first = node.machine.apply(2, &submit(1001));
+    let first = node.machine.apply(2, &submit(1001)).remove(0);
     let changes = node.machine.take_changes();
     node.state_store.write(&mut node.state, &changes, &start(2, 3)).unwrap();
     let hash = node.machine.state_hash();
     drop(node);
     let mut node = home.open();
     assert_eq!(node.machine.state_hash(), hash);
-    assert_eq!(node.machine.apply(3, &submit(1002)), Reply::Repeated { index: 2, reply: Box::new(first) });
+    let again = Reply::Repeated { index: 2, reply: Box::new(first) };
+    assert_eq!(node.machine.apply(3, &submit(1002)), [again]);
     assert_eq!(node.machine.live_count(), 1);
     // The time of the log passes: another session's opening takes the first one out of memory, and out of the tables.
-    node.machine.apply(4, &Command { stamp_ms: 1002 + SESSION_TTL_MS, op: Op::OpenSession, session: None });
+    node.machine.apply(4, &Command::of(1002 + SESSION_TTL_MS, Op::OpenSession, None));
     let changes = node.machine.take_changes();
     node.state_store.write(&mut node.state, &changes, &start(4, 3)).unwrap();
     let ids: Vec<i64> = node
