@@ -390,6 +390,7 @@ fn from_peer(message: FromPeer) -> Input {
     match message {
         FromPeer::Message(envelope) => Input::Message(envelope),
         FromPeer::LinkLost(peer) => Input::LinkLost(peer),
+        FromPeer::Gone(peer) => Input::PeerGone(peer),
     }
 }
 

@@ -89,6 +89,7 @@ pub enum Steer {
 pub(crate) enum FromPeer {
     Message(Envelope),
     LinkLost(NodeId),
+    Gone(NodeId),
 }
 
 /// What others wait for, as of the last round.
@@ -208,6 +209,11 @@ impl Handle {
     /// Tells that what was on its way to a peer is lost.
     pub async fn link_lost(&self, peer: NodeId) {
         let _ = self.peers.send(FromPeer::LinkLost(peer)).await; // As above.
+    }
+
+    /// As [`Handle::link_lost`]: the peer, or its host, has closed the connection.
+    pub async fn peer_gone(&self, peer: NodeId) {
+        let _ = self.peers.send(FromPeer::Gone(peer)).await; // As above.
     }
 
     /// What others wait for.

@@ -324,6 +324,7 @@ fn caused_by(out: &mut wire::Observation, tick_ms: u128, cause: Cause) {
         Cause::NewLeader => "a new leader knows nothing of it yet".into(),
         Cause::NewMember => "a new member".into(),
         Cause::LogCompacted => "it needs entries that are no longer in the log".into(),
+        Cause::LeaderGone { leader } => format!("the process of {leader} is gone"),
         Cause::MajoritySilent => "it heard no majority".into(),
         Cause::Removed => "it was removed".into(),
         Cause::TransferAsked { from, message } => {

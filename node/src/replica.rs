@@ -55,6 +55,8 @@ pub enum Input {
     Persisted(WriteSeq),
     /// What was on its way to this peer is lost.
     LinkLost(NodeId),
+    /// As above, and the peer's host says that its process is gone.
+    PeerGone(NodeId),
     /// This process stood still for longer than an election takes.
     Slept,
     /// Somebody wants to read what is true now: from which applied index on may it be answered?
@@ -345,6 +347,7 @@ impl Replica {
                     self.raft.persisted(seq);
                 }
                 Input::LinkLost(peer) => self.raft.link_lost(peer),
+                Input::PeerGone(peer) => self.raft.peer_gone(peer),
                 Input::Slept => self.raft.slept(),
                 Input::Read(ticket) => self.read(ticket, &mut effects),
                 Input::Transfer(ticket, target) => self.transfer(ticket, target, &mut effects),

@@ -44,13 +44,25 @@ impl Raft {
     /// No leader was heard for too long.
     pub(crate) fn time_out(&mut self) {
         if self.may_campaign() && mutants::on(Mutant::NoPreVote) {
-            self.start_campaign(Cause::ElectionTimeout { ticks: self.election_timeout }, false);
+            self.start_campaign(self.why_campaign(), false);
         } else if self.may_campaign() {
             self.start_pre_vote();
         } else {
             // Who may not campaign can only wait; but what it believes of a leader is out of date.
             self.role = Role::Follower { leader: None };
             self.restart_election_clock();
+        }
+    }
+
+    /// A clock that was set shorter than any election timeout was set by [`Raft::peer_gone`].
+    fn why_campaign(&self) -> Cause {
+        match &self.role {
+            Role::Follower { leader: Some(leader) } if self.election_timeout < self.config.election_ticks_min => {
+                Cause::LeaderGone { leader: *leader }
+            }
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } | Role::Leader(_) => {
+                Cause::ElectionTimeout { ticks: self.election_timeout }
+            }
         }
     }
 
@@ -62,7 +74,7 @@ impl Raft {
 
     /// Ask who would vote for this node.
     fn start_pre_vote(&mut self) {
-        let cause = Cause::ElectionTimeout { ticks: self.election_timeout };
+        let cause = self.why_campaign();
         self.role = Role::PreCandidate { votes: BTreeMap::from([(self.config.id, true)]) };
         self.receiving = None;
         self.leader_heard_at = None;

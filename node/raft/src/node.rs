@@ -324,6 +324,19 @@ impl Raft {
         self.forget_in_flight(peer);
     }
 
+    /// The connection to a peer was reset by its host, which says that its process is gone. What was on it is lost. A leader
+    /// that is gone need not be waited for: this node asks for pre-votes unless it hears a heartbeat after all, and votes for
+    /// others who do. It is only a hint: if it is wrong, whoever still hears the leader refuses.
+    pub fn peer_gone(&mut self, peer: NodeId) {
+        self.forget_in_flight(peer);
+        if matches!(&self.role, Role::Follower { leader: Some(leader) } if *leader == peer) {
+            self.leader_heard_at = None;
+            self.quiet_since = self.now;
+            let shortest = self.config.heartbeat_ticks + 1;
+            self.election_timeout = self.random.between(shortest, shortest.max(self.config.election_ticks_min / 2));
+        }
+    }
+
     /// This process stood still for longer than an election timeout, and its ticks with it: whatever was heard before is
     /// no sign of life any more. Nobody is heard until something new comes.
     pub fn slept(&mut self) {

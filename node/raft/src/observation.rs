@@ -140,6 +140,11 @@ pub enum Cause {
         /// As drawn.
         ticks: u32,
     },
+    /// The host of the leader says that its process is gone.
+    LeaderGone {
+        /// Who led.
+        leader: NodeId,
+    },
     /// A majority would vote for this node.
     PreVoteWon {
         /// Who said so.

@@ -115,6 +115,7 @@ enum Event {
     Tick(NodeId),
     Arrive(Box<Envelope>),
     LinkLost { at: NodeId, peer: NodeId },
+    Reset { at: NodeId, peer: NodeId },
     DiskDone(NodeId),
     Snapshot(NodeId, Box<SnapshotTask>),
 }
@@ -246,6 +247,7 @@ impl Cluster {
         let (node, input) = match event {
             Event::Tick(node) => (node, Input::Tick),
             Event::LinkLost { at, peer } => (at, Input::LinkLost(peer)),
+            Event::Reset { at, peer } => (at, Input::PeerGone(peer)),
             Event::Arrive(envelope) => {
                 if !self.network.passes(&envelope) || !self.is_up(envelope.to) {
                     return Ok(());
@@ -587,6 +589,13 @@ impl Cluster {
         self.happenings.extend(lost.map(|what| (self.now_us, what)));
         for at in self.ids() {
             self.schedule(1_000, at, Event::LinkLost { at, peer: id });
+        }
+    }
+
+    /// The connections to a node are reset, as its host does when its process is gone. It may still be there.
+    pub fn reset(&mut self, id: NodeId) {
+        for at in self.ids().into_iter().filter(|at| *at != id) {
+            self.schedule(1_000, at, Event::Reset { at, peer: id });
         }
     }
 

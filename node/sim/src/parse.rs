@@ -56,6 +56,7 @@ pub(crate) fn command(words: &[&str]) -> Result<Command, String> {
         ["delay", time] => delay(time)?,
         ["timeout", name] => Command::Do(Act::Timeout, node(name)?),
         ["crash", name] => Command::Do(Act::Crash, node(name)?),
+        ["reset", name] => Command::Do(Act::Reset, node(name)?),
         ["start", name] => Command::Do(Act::Start, node(name)?),
         ["pause", name] => Command::Do(Act::Pause, node(name)?),
         ["resume", name] => Command::Do(Act::Resume, node(name)?),

@@ -109,6 +109,9 @@ impl Kind {
 /// Beside a seed, where the rot of snapshots is drawn. No seed that the tests keep for what it once found has any.
 const ROT_STREAM: u64 = 12 << 32;
 
+/// Beside a seed, where it is drawn whether connections are reset.
+const RESET_STREAM: u64 = 13 << 32;
+
 /// What a seed has in store.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -127,6 +130,8 @@ pub(crate) struct Plan {
     pub(crate) crash_truncating: f64,
     /// Part of the snapshots that rot after they were made.
     pub(crate) rot_snapshots: f64,
+    /// Part of the strikes in which the connections to a node are reset, too: one that is gone, or one that is there.
+    pub(crate) resets: f64,
 }
 
 impl Plan {
@@ -153,6 +158,7 @@ impl Plan {
             },
             crash_truncating: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
             rot_snapshots: Plan::draw_rot(&mut StdRng::seed_from_u64(seed ^ ROT_STREAM)),
+            resets: if StdRng::seed_from_u64(seed ^ RESET_STREAM).random_bool(0.5) { 0.5 } else { 0.0 },
         }
     }
 

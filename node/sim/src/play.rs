@@ -258,6 +258,7 @@ impl Stage {
         match act {
             Act::Timeout => self.cluster.time_out(node)?,
             Act::Crash => self.cluster.crash(node),
+            Act::Reset => self.cluster.reset(node),
             Act::Start => self.cluster.start(node)?,
             Act::Pause => self.cluster.pause(node),
             Act::Resume => self.cluster.resume(node)?,

@@ -111,6 +111,8 @@ pub enum Act {
     Timeout,
     /// It is gone, with all that its disk had not finished.
     Crash,
+    /// The others' connections to it are reset.
+    Reset,
     /// It comes back with what its disk has.
     Start,
     /// It stands still; what comes waits.

@@ -34,6 +34,10 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
     let any = *ids.iter().choose(rng).expect("a cluster has nodes");
     let leader = cluster.leader().unwrap_or(any);
     let others = || ids.iter().copied().filter(move |id| *id != leader);
+    let resets = &mut StdRng::seed_from_u64(seed ^ (u64::from(number) << 32) ^ 0x7e5e7);
+    if resets.random_bool(plan.resets) {
+        cluster.reset(if resets.random_bool(0.5) { leader } else { any });
+    }
     match kind {
         Kind::Crash => cluster.crash(any),
         Kind::CrashAll => ids.iter().for_each(|id| cluster.crash(*id)),

@@ -183,6 +183,7 @@ fn observation(node: NodeId, Observed { term, what }: &Observed) -> Option<Strin
 fn why(cause: Cause) -> String {
     match cause {
         Cause::ElectionTimeout { .. } => "heard no leader for too long".into(),
+        Cause::LeaderGone { leader } => format!("the process of {leader} is gone"),
         Cause::PreVoteWon { votes } => format!("{votes} would vote for it"),
         Cause::ElectionWon { votes } => format!("{votes} votes"),
         Cause::CampaignLost => "too many refused".into(),

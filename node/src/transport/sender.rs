@@ -58,7 +58,7 @@ pub(super) async fn run(
                 // What was sent while there was no link is lost; the peer may be in a new life.
                 handle.link_lost(peer).await;
                 let why = pump(peer, &links, None, &mut waiting, frames, answers).await;
-                handle.link_lost(peer).await;
+                handle.peer_gone(peer).await;
                 why
             }
             Err(why) => why,
