@@ -173,7 +173,11 @@ impl Progress {
         self.parting
     }
 
+    /// It is no member any more, until then; or it is one. Who comes back has caught up with nothing yet.
     pub(crate) fn set_parting(&mut self, until: Option<u64>) {
+        if self.parting.is_some() && until.is_none() {
+            (self.round, self.caught_up) = (None, false);
+        }
         self.parting = match (self.parting, until) {
             (Some(earlier), Some(_)) => Some(earlier),
             (Some(_) | None, until) => until,
@@ -358,6 +362,8 @@ impl Progress {
         if self.matched >= round.goal {
             self.caught_up = now - round.since < timeout && self.matched >= commit;
             self.round = Some(Round { goal: last, since: now });
+        } else if now - round.since >= timeout {
+            self.caught_up = false;
         }
     }
 

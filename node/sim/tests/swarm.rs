@@ -32,7 +32,9 @@ fn seeds_that_found_something_stay_well() {
     let cache = [(1376, 20), (221, 60), (490, 60), (646, 60)];
     // A message of a directory that was lost came again, and the leader replaced the member that works by the one that is gone.
     let stranger = [(9997, 60)];
-    for (seed, seconds) in snapshot.into_iter().chain(cache).chain(stranger) {
+    // A learner that was removed and came back was promoted for how far it had been before.
+    let comeback = [(84, 20)];
+    for (seed, seconds) in snapshot.into_iter().chain(cache).chain(stranger).chain(comeback) {
         let outcome = run_seed(seed, &SwarmOptions { seconds, nodes: None, only: None, tells: false });
         assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds {seconds}");
     }
