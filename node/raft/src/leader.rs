@@ -108,6 +108,7 @@ impl Raft {
         if self.now - leader.heartbeat_at >= u64::from(self.config.heartbeat_ticks) {
             self.send_heartbeats();
         }
+        self.tell_commit();
         self.expire_reads();
         self.tend_members();
         self.yield_with_a_dead_disk();

@@ -108,39 +108,44 @@ impl Raft {
         self.send_now(peer, Body::Heartbeat { commit, read });
     }
 
-    /// Sends a follower all that its window has room for. Returns whether anything was sent.
-    fn send_appends(&mut self, peer: NodeId) -> bool {
+    /// Sends a follower all that its window has room for.
+    fn send_appends(&mut self, peer: NodeId) {
         let (last, _) = self.log.last();
         let (limit, commit, now) = (self.config.window(), self.commit, self.now);
-        let mut any = false;
         loop {
-            let Role::Leader(leader) = &mut self.role else { return any };
+            let Role::Leader(leader) = &mut self.role else { return };
             let progress = leader.followers.get_mut(&peer).expect("every peer has its progress");
             if !progress.may_send(last, limit) {
-                return any;
+                return;
             }
             let prev = progress.next().prev();
             let Some(prev_term) = self.log.term_at(prev) else {
                 assert!(prev < self.log.start().index, "a leader has every entry that it has promised");
                 self.offer_snapshot(peer);
-                return any;
+                return;
             };
             let entries = self.log.batch(progress.next(), self.config.batch_entries_max, self.config.batch_bytes_max);
             let end = entries.last().map_or(prev, |e| e.index);
             progress.telling(commit.min(end));
             progress.sent(end, entries.iter().map(Entry::weight_bytes).sum(), now);
             self.send_now(peer, Body::Append(Append { prev: (prev, prev_term), entries, commit }));
-            any = true;
         }
     }
 
-    /// Once for each output: new entries to every follower, and to those that got none, news of what is committed.
+    /// Once for each output: new entries to every follower.
     pub(crate) fn replicate(&mut self) {
+        for peer in self.peers() {
+            self.send_appends(peer);
+        }
+    }
+
+    /// Once a tick: what is committed, to those who did not learn it with an append meanwhile. A busy leader's next append is
+    /// always sooner, and a message for it alone would cost as much as one with entries.
+    pub(crate) fn tell_commit(&mut self) {
         let commit = self.commit;
         for peer in self.peers() {
-            let sent = self.send_appends(peer);
             let Role::Leader(leader) = &self.role else { return };
-            if !sent && leader.followers[&peer].has_news(commit) {
+            if leader.followers[&peer].has_news(commit) {
                 self.send_heartbeat(peer);
             }
         }
