@@ -8,7 +8,8 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, SeekFrom, Write as _},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::Path,
 };
 
@@ -89,8 +90,7 @@ impl MarkFile for FileMark {
     }
 
     fn write_durably(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(offset as u64))?;
-        self.0.write_all(bytes)?;
+        self.0.write_all_at(bytes, offset as u64)?;
         self.0.sync_data()
     }
 }
