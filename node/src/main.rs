@@ -46,6 +46,8 @@ struct Arguments {
     log_file: Option<PathBuf>,
 }
 
+/// One thread for the replica and all that speaks; the log and the tables have one each. Between two threads, every message
+/// would cost a wake-up, and the replica has one owner anyway.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
