@@ -239,6 +239,8 @@ fn a_claim_that_a_leader_inherited_is_not_answered_past_its_log() {
     cluster.hold_disk(n2);
     cluster.hold_disk(n3);
     let first = answer(&mut cluster, other, 5_000).index;
+    // They learn at the leader's next tick that it is committed.
+    run_until(&mut cluster, |c| [n2, n3].iter().all(|n| c.replica(*n).unwrap().raft().commit() == first));
     cluster.crash(n1);
     cluster.release_disk(n2);
     cluster.release_disk(n3);

@@ -197,7 +197,9 @@ impl Bounds {
     /// Node 1 in office, and its first entry committed everywhere.
     fn led(&self, world: &World) -> World {
         let asking = self.step(world, &Action::TimeOut(NodeId(1))).expect("a node times out");
-        let settled = self.settle(asking, |_| true);
+        let elected = self.settle(asking, |_| true);
+        let telling = self.step(&elected, &Action::Heartbeat(NodeId(1))).expect("a leader's clock ticks");
+        let settled = self.settle(telling, |_| true);
         assert!(self.bootstrap.voters.iter().all(|n| settled.host(*n).raft.commit() == Index(1)), "all is committed");
         settled
     }
