@@ -196,9 +196,18 @@ impl Client {
         within: Duration,
     ) -> Result<wire::Settled, ClientError> {
         let lease = Some(wire::LeaseRef { job: job.0, token: token.0 });
-        let request = wire::AckRequest { acks: vec![wire::Ack { lease, result }], session: None };
+        let settled = self.ack_all(vec![wire::Ack { lease, result }], within).await?;
+        first(settled)
+    }
+
+    /// Completes many jobs at once: an outcome for each.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a stale lease is part of the answer.
+    pub async fn ack_all(&self, acks: Vec<wire::Ack>, within: Duration) -> Result<Vec<wire::Settled>, ClientError> {
+        let request = wire::AckRequest { acks, session: None };
         let reply = self.once(within, ATTEMPT_MAX, request).await?;
-        first(reply)
+        Ok(reply.settled)
     }
 
     /// Gives a job back as failed.
@@ -208,7 +217,7 @@ impl Client {
     pub async fn fail(&self, failure: wire::Failure, within: Duration) -> Result<wire::Settled, ClientError> {
         let request = wire::FailRequest { failures: vec![failure], session: None };
         let reply = self.once(within, ATTEMPT_MAX, request).await?;
-        first(reply)
+        first(reply.settled)
     }
 
     /// Cancels a job.
@@ -401,9 +410,8 @@ fn refused(status: &Status) -> ClientError {
     ClientError::Refused { code: status.code(), message: status.message().to_owned() }
 }
 
-fn first(reply: wire::SettleReply) -> Result<wire::Settled, ClientError> {
-    let settled = reply.settled.into_iter().next();
-    settled.ok_or_else(|| ClientError::Unknown("the node answered without an outcome".into()))
+fn first(settled: Vec<wire::Settled>) -> Result<wire::Settled, ClientError> {
+    settled.into_iter().next().ok_or_else(|| ClientError::Unknown("the node answered without an outcome".into()))
 }
 
 /// A status as one line for people: the innermost cause says more than the layers around it.

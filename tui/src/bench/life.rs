@@ -236,7 +236,7 @@ async fn complete(client: &Client, job: &ClaimedJob) -> Result<(), ClientError> 
     })
 }
 
-fn claim(job: &NewJob, max_jobs: u32, wait_ms: u64) -> ClaimRequest {
+pub(super) fn claim(job: &NewJob, max_jobs: u32, wait_ms: u64) -> ClaimRequest {
     ClaimRequest {
         worker: "bench".to_owned(),
         queues: vec![job.queue.clone()],

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, time::Instant};
 
 /// The name of this process among those of the nodes.
-const OWN: &str = "bench";
+pub(super) const OWN: &str = "bench";
 
 /// One look at the processes.
 #[derive(Debug)]

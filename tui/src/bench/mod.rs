@@ -23,13 +23,19 @@
 //! The machine is shared with what is measured, so the load costs little: one thread, one task a client, one payload
 //! that all jobs share, and counters that are never contended. What each process used is told beside the figures (`machine`).
 //!
+//! How the cost grows (`--grow`): the same workloads, with one thing larger from point to point, each point on a cluster of
+//! its own (`grow`; what lies in the cluster beforehand is put there by `fill`). What a node needs of memory: `memory`.
+//!
 //! Law: however it ends, the processes and folders of a cluster of its own go. Jobs that w1 and w2 leave on a running
 //! cluster are worked off at the end.
 
+mod fill;
+pub mod grow;
 mod kill;
 mod life;
 mod limits;
 mod machine;
+mod memory;
 pub mod plan;
 mod report;
 mod site;
@@ -50,6 +56,10 @@ use crate::cli::{args, failure::Failure, out::Out, signals::Signals};
 /// # Errors
 /// The call is not understood, the cluster does not come up or refuses, or something acknowledged was lost.
 pub async fn run(place: &args::Place, args: &args::Bench, out: Out) -> Result<(), Failure> {
+    if !args.grow.is_empty() {
+        let tables = grow::Table::all(place, args)?;
+        return Signals::listen("bench")?.or(grow::measure_all(&tables, out)).await;
+    }
     let plan = Plan::new(place, args)?;
     let mut signals = Signals::listen("bench")?;
     signals.or(measure_all(&plan, out)).await
@@ -70,6 +80,7 @@ async fn measure_all(plan: &Plan, out: Out) -> Result<(), Failure> {
 
 async fn measure(plan: &Plan, case: &Case) -> Result<Report, Failure> {
     let site = Site::prepare(&plan.place).await?;
+    fill::fill(&site, plan, plan.beside).await?;
     let limits = if plan.limits { Some(Limits::measure(&site).await?) } else { None };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for _ in 0..case.repeat {

@@ -11,7 +11,7 @@ use crate::cli::{
 };
 
 /// Clients of w1, unless told.
-const CLIENTS_DEFAULT: u16 = 64;
+pub(super) const CLIENTS_DEFAULT: u16 = 64;
 
 /// Clients of w2 and w4.
 const CLIENTS_OF_BULKS_AND_KILLS: u16 = 16;
@@ -20,11 +20,14 @@ const CLIENTS_OF_BULKS_AND_KILLS: u16 = 16;
 pub(super) const PRODUCERS: u16 = 64;
 
 const BATCH_DEFAULT: u16 = 100;
-const DEPTH_DEFAULT: u32 = 64;
-const NODES_DEFAULT: u8 = 3;
+pub(super) const DEPTH_DEFAULT: u32 = 64;
+pub(super) const NODES_DEFAULT: u8 = 3;
 
 /// The handler of the own cluster, and of a running one unless told.
 pub(super) const HANDLER: &str = "bench";
+
+/// The handler of jobs that wait beside the load: no worker has it.
+pub(super) const WAITING: &str = "bench-waiting";
 
 /// Everything that is measured, in turn.
 #[derive(Debug)]
@@ -36,6 +39,16 @@ pub struct Plan {
     /// Open loop: requests a second.
     pub(super) rate: Option<u32>,
     pub(super) limits: bool,
+    pub(super) beside: Beside,
+}
+
+/// What is in the cluster before the load comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// So many jobs that wait and that no worker takes. Usually none.
+    Waiting(u64),
+    /// So many jobs that are done.
+    Finished(u64),
 }
 
 /// Where.
@@ -133,6 +146,7 @@ impl Plan {
             window: Duration::from_secs(args.seconds.into()),
             rate: args.rate,
             limits: args.limits,
+            beside: Beside::Waiting(0),
         })
     }
 }

@@ -46,12 +46,12 @@ pub(super) struct Report {
     /// Of the window.
     seconds: f64,
     /// Jobs a second.
-    rate: f64,
-    p50_us: u64,
-    p99_us: u64,
+    pub(super) rate: f64,
+    pub(super) p50_us: u64,
+    pub(super) p99_us: u64,
     p999_us: u64,
     max_us: u64,
-    errors: u64,
+    pub(super) errors: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     fsync: &'static str,
@@ -76,7 +76,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     cores: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    rss_bytes: BTreeMap<String, u64>,
+    pub(super) rss_bytes: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fsync_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,7 +247,7 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-fn time(us: u64) -> String {
+pub(super) fn time(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
@@ -260,7 +260,10 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::bench::{plan::Place, tally::Tally};
+    use crate::bench::{
+        plan::{Beside, Place},
+        tally::Tally,
+    };
 
     /// A repetition with so many jobs answered and one latency.
     fn outcome(in_window: u64, latency_us: u64, gap_ms: Option<f64>) -> Outcome {
@@ -273,7 +276,15 @@ mod tests {
 
     fn plan() -> Plan {
         let place = Place::Own { nodes: 3, parent: None };
-        Plan { place, cases: vec![], payload_bytes: 200, window: Duration::from_secs(2), rate: None, limits: false }
+        Plan {
+            place,
+            cases: vec![],
+            payload_bytes: 200,
+            window: Duration::from_secs(2),
+            rate: None,
+            limits: false,
+            beside: Beside::Waiting(0),
+        }
     }
 
     #[test]

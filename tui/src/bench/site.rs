@@ -15,7 +15,7 @@ use raftdeck_shared::{
 
 use super::{
     machine::Usage,
-    plan::{HANDLER, Place, Plan},
+    plan::{HANDLER, Place, Plan, WAITING},
 };
 use crate::{
     cli::{failure::Failure, status::View, target::Target, up::new_file},
@@ -43,7 +43,9 @@ impl Site {
                 let mut file = new_file(ports::free(usize::from(*nodes))?);
                 // Jobs are the bench's own affair: no node takes one.
                 file.executor.concurrency = 0;
-                file.handlers.insert(HANDLER.to_owned(), Handler { external: true, ..Handler::default() });
+                for handler in [HANDLER, WAITING] {
+                    file.handlers.insert(handler.to_owned(), Handler { external: true, ..Handler::default() });
+                }
                 let own = Temporary::create("bench", parent.as_deref(), &file)?;
                 let view = own.start().await?;
                 (Target::of_folder(own.folder()), Some(own), view, HANDLER)

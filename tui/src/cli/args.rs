@@ -322,6 +322,38 @@ pub struct Bench {
     /// Measure in the same sitting what bounds the figures: an fdatasync here, a round trip to a node
     #[arg(long)]
     pub limits: bool,
+    /// How the cost grows: one table for each of these, every point on a cluster of its own
+    #[arg(
+        long,
+        value_name = "WHAT,..",
+        value_delimiter = ',',
+        conflicts_with_all = [
+            "workload", "clients", "payload", "rate", "batch", "depth", "kills", "nodes", "handler", "limits", "cluster",
+            "connect",
+        ]
+    )]
+    pub grow: Vec<Growth>,
+    /// Points of the one table of --grow, instead of the usual ones
+    #[arg(long, value_name = "N,..", value_delimiter = ',', requires = "grow")]
+    pub points: Vec<u64>,
+}
+
+/// With what the cost of `bench --grow` grows. The points are in [`crate::bench::grow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Growth {
+    /// Bytes of a payload.
+    Payload,
+    /// Nodes of the cluster.
+    Nodes,
+    /// Clients that submit.
+    Clients,
+    /// Jobs that wait.
+    Depth,
+    /// Jobs that are finished.
+    History,
+    /// Memory of a node: idle, for each job that waits, for each connection.
+    Memory,
 }
 
 /// What `bench` does to a cluster. The definitions are in [`crate::bench`].

@@ -120,6 +120,7 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
         (&["snapshot"], "the following required arguments were not provided: <NODE>"),
         (&["members", "n1"], "unexpected argument 'n1' found"),
         (&["bench", "--clients", "1001"], "invalid value '1001' for '--clients <N,..>': 1001 is not in 1..=1000"),
+        (&["bench", "--grow", "nodes", "--points", "64"], "--points 64: nodes is not in 1..=63"),
         (&["bench", "--depth", "3"], "--depth is of w3, which is not among the workloads"),
         (&["up", "--nodes", "64"], "invalid value '64' for '--nodes <N>': 64 is not in 1..=63"),
         (&["status", "--connect", "nowhere"], "--connect: \"nowhere\" is not HOST:PORT"),

@@ -64,7 +64,7 @@ impl Files for Drive {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.with(|shared, life| {
-            shared.begin(Operation::Delete, life)?;
+            shared.begin(Operation::Delete, from, life)?;
             let file = shared.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             shared.files.insert(to.into(), file);
             shared.sync_directory();
@@ -88,7 +88,7 @@ impl Files for Drive {
 
     fn set_witness(&self, storage_id: &str) -> io::Result<()> {
         self.with(|shared, life| {
-            shared.begin(Operation::Write, life)?;
+            shared.begin(Operation::Write, "witness", life)?;
             shared.witness = Some(storage_id.into());
             Ok(())
         })

@@ -89,6 +89,8 @@ struct Shared {
     life: u64,
     is_dead: bool,
     operations: u64,
+    /// Those that went well since somebody began to watch, with their files.
+    watched: Option<Vec<(Operation, String)>>,
     kill_at: Option<u64>,
     /// What fails, and how many of its kind go well before it.
     failing: BTreeMap<Operation, u64>,
@@ -109,6 +111,7 @@ impl Drive {
             life: 1,
             is_dead: false,
             operations: 0,
+            watched: None,
             kill_at: None,
             failing: BTreeMap::new(),
             bytes_max: None,
@@ -174,6 +177,11 @@ impl Drive {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.shared().operations
+    }
+
+    /// What was done to which file since the last call, failures left out; the first call begins to watch.
+    pub fn watched(&self) -> Vec<(Operation, String)> {
+        self.shared().watched.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Whether it was killed.
@@ -273,7 +281,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 impl Shared {
     /// Before an operation: counts it, and fails if it is to fail.
-    fn begin(&mut self, operation: Operation, life: u64) -> io::Result<()> {
+    fn begin(&mut self, operation: Operation, name: &str, life: u64) -> io::Result<()> {
         self.check(life)?;
         self.operations += 1;
         if self.kill_at.is_some_and(|at| self.operations >= at) {
@@ -283,14 +291,15 @@ impl Shared {
         match self.failing.get_mut(&operation) {
             Some(0) => {
                 self.failing.remove(&operation);
-                Err(io::Error::other(format!("{operation:?} fails, as planned")))
+                return Err(io::Error::other(format!("{operation:?} fails, as planned")));
             }
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
+            Some(left) => *left -= 1,
+            None => {}
         }
+        if let Some(watched) = &mut self.watched {
+            watched.push((operation, name.into()));
+        }
+        Ok(())
     }
 
     fn check(&self, life: u64) -> io::Result<()> {
@@ -302,7 +311,7 @@ impl Shared {
     }
 
     fn create(&mut self, name: &str, life: u64) -> io::Result<()> {
-        self.begin(Operation::Create, life)?;
+        self.begin(Operation::Create, name, life)?;
         self.files.insert(name.into(), File::new(Vec::new()));
         self.unnamed.insert(name.into());
         Ok(())
@@ -325,7 +334,7 @@ impl Shared {
         at: usize,
         data: &[u8],
     ) -> io::Result<()> {
-        self.begin(Operation::Write, life)?;
+        self.begin(Operation::Write, name, life)?;
         if let Some(bytes_max) = self.bytes_max {
             let used: usize = self.files.values().map(|file| file.bytes().len()).sum();
             let more = (at + data.len()).saturating_sub(self.file(name)?.bytes().len());
@@ -343,13 +352,13 @@ impl Shared {
     }
 
     fn shorten(&mut self, name: &str, life: u64, len: usize) -> io::Result<()> {
-        self.begin(Operation::Shorten, life)?;
+        self.begin(Operation::Shorten, name, life)?;
         self.file(name)?.shorten(len);
         Ok(())
     }
 
     fn sync(&mut self, name: &str, life: u64) -> io::Result<()> {
-        if let Err(error) = self.begin(Operation::Sync, life) {
+        if let Err(error) = self.begin(Operation::Sync, name, life) {
             if self.check(life).is_ok() {
                 let mut seed = draw(&mut self.seed);
                 self.file(name)?.fail_sync(|| draw(&mut seed) & 1 == 1);
@@ -366,7 +375,7 @@ impl Shared {
     }
 
     fn delete(&mut self, name: &str, life: u64) -> io::Result<()> {
-        self.begin(Operation::Delete, life)?;
+        self.begin(Operation::Delete, name, life)?;
         let file = self.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
         if !self.unnamed.remove(name) {
             self.deleted.insert(name.into(), file);
