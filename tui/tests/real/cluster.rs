@@ -7,9 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raftdeck_shared::{client::Client, cluster::ClusterFile, wire};
+use raftdeck_shared::{
+    client::{Client, channel},
+    cluster::ClusterFile,
+    wire::{self, jobs_client::JobsClient},
+};
 use serde_json::Value;
 use tempfile::TempDir;
+use tonic::transport::Channel;
 
 /// Stops its nodes when it goes out of scope.
 pub(crate) struct Cluster {
@@ -93,6 +98,11 @@ impl Cluster {
     pub(crate) fn client(&self, only: Option<&str>) -> Client {
         let nodes = self.file.nodes.iter().filter(|n| only.is_none_or(|name| n.name == name));
         Client::new(nodes.map(|n| n.api.to_string())).unwrap()
+    }
+
+    /// To one node alone: a [`Client`] that learns who leads would go there.
+    pub(crate) fn jobs(&self, name: &str) -> JobsClient<Channel> {
+        JobsClient::new(channel(&self.file.node(name).unwrap().api.to_string()).unwrap())
     }
 
     /// The state of every node that answers.
