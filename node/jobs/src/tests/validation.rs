@@ -143,3 +143,29 @@ fn states_are_spelled_as_they_are_read() {
     }
     assert!("done".parse::<JobState>().unwrap_err().to_string().starts_with("\"done\" is not a job state"));
 }
+
+/// A token is the index of its claim: were a job set free and claimed again by one command, two leases would have one token.
+#[test]
+fn no_claim_follows_a_call_of_the_same_command_that_may_set_a_job_free() {
+    let claim = Op::Claim { worker: "w".into(), queues: vec![], handlers: vec!["h".into()], max_jobs: 1, lease_ms: 1 };
+    let failure = Failure {
+        job: JobId(1),
+        token: LeaseToken(1),
+        error: "boom".into(),
+        retry_after_ms: Some(0),
+        non_retryable: false,
+    };
+    let fail = Op::Fail { failures: vec![failure] };
+    let submit = Op::Submit { jobs: vec![job()] };
+    let mut command = Command::of(1, submit.clone(), None);
+    for op in [&claim, &claim, &fail, &submit] {
+        assert!(command.takes(op), "{op:?}");
+        command.calls.push(Call { op: op.clone(), session: None });
+    }
+    assert!(!command.takes(&claim), "after a fail");
+    for alone in [Op::Tick, Op::OpenSession] {
+        assert!(!command.takes(&alone), "{alone:?} joins others");
+        let command = Command::of(1, alone, None);
+        assert!([&claim, &fail, &submit, &Op::Tick].iter().all(|op| !command.takes(op)), "others join {command:?}");
+    }
+}
