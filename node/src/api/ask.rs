@@ -18,7 +18,7 @@ use tonic::{
 use super::convert::{ack, failure, lease, new_job, session, state_to_wire};
 use crate::{handle::Ask, replica::Applied};
 
-/// A call that the machine decides; all but a cancel, which may have to look into the tables.
+/// What was asked, as far as the answer depends on it. A cancel's is made in `jobs`: it may have to look into the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Submit,
