@@ -72,10 +72,10 @@ impl Disk {
     }
 
     fn remember(&self, (changes, start): (Changes, LogStart)) -> Remembering {
-        let (state, store) = (self.state.clone(), self.state_store.clone());
+        let (state, store, files) = (self.state.clone(), self.state_store.clone(), Arc::clone(&self.files));
         let changes = Box::new(changes);
         Box::pin(async move {
-            let writing = state.call(move |conn| store.write(conn, &changes, &start).map(|()| changes));
+            let writing = state.call(move |conn| store.remember(conn, &*files, &changes, &start).map(|()| changes));
             writing.await.map_err(flatten)
         })
     }

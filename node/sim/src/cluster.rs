@@ -578,6 +578,21 @@ impl Cluster {
         }
     }
 
+    /// Rot that was not met yet is met now. A node that meets it ends: what is promised from here on is promised without.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn find_rot(&mut self) -> Result<(), Violation> {
+        let Some(id) = self.rotten else { return Ok(()) };
+        self.crash(id); // What it has in its cache would hide it.
+        self.start(id)?;
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.up.is_some()) else { return Ok(()) };
+        if let Err(error) = node.disk.find_rot() {
+            self.disk_failed(id, &error);
+        }
+        self.start(id)
+    }
+
     /// A node is gone at once, with all that it had not written.
     pub fn crash(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };

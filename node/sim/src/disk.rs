@@ -156,8 +156,14 @@ impl Disk {
     }
 
     pub(crate) fn remember(&mut self, changes: &Changes, start: &LogStart) -> Result<(), StorageError> {
-        let open = self.opened();
-        open.state.write(&mut open.state_conn, changes, start)
+        let open = self.open.as_mut().expect("a node that is up has its disk open");
+        open.state.remember(&mut open.state_conn, &self.drive, changes, start)
+    }
+
+    /// Reads all of the tables, as a node that works may never do.
+    pub(crate) fn find_rot(&mut self) -> Result<(), StorageError> {
+        let open = self.open.as_mut().expect("a node that is up has its disk open");
+        snapshot::blame(&mut open.state_conn, &self.drive, &StorageError::Damaged("may be".into()))
     }
 
     /// What is to be done with snapshots: the answer, if there is one.
@@ -167,8 +173,12 @@ impl Disk {
         Ok(match task {
             SnapshotTask::Take { .. } => {
                 open.sealed = None;
-                snapshot::copy(&open.state_conn, files)?;
-                let sealed = open.sealed.insert(snapshot::seal(files, CHUNK_BYTES)?);
+                let made = snapshot::copy(&open.state_conn, files).and_then(|()| snapshot::seal(files, CHUNK_BYTES));
+                let made = made.or_else(|error| {
+                    snapshot::blame(&mut open.state_conn, files, &error)?;
+                    Err(error)
+                })?;
+                let sealed = open.sealed.insert(made);
                 Some(Input::SnapshotTaken(Some((sealed.id.index, sealed.bytes, sealed.id.checksum))))
             }
             SnapshotTask::Read { to, id, offset } => match open.sealed.as_ref().filter(|sealed| sealed.id == id) {

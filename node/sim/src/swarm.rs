@@ -232,6 +232,7 @@ impl Run<'_> {
         for id in self.cluster.ids() {
             mend_node(&mut self.cluster, id)?; // Looking at a node needs it up.
         }
+        self.cluster.find_rot()?;
         let Some(core) = self.draw_majority() else { return Ok(None) };
         let highest = self.highest_term();
         *self.counts.reached.entry("majority-healed").or_default() += 1;

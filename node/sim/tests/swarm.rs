@@ -34,25 +34,11 @@ fn seeds_that_found_something_stay_well() {
     let stranger = [(9997, 60)];
     // A learner that was removed and came back was promoted for how far it had been before.
     let comeback = [(84, 20)];
-    for (seed, seconds) in snapshot.into_iter().chain(cache).chain(stranger).chain(comeback) {
+    // A rotten page of the tables, which a start does not read, ended the node at the first write that met it; and so did every
+    // later life, at times that of a leader that all were content with.
+    let rot = [(9270, 60), (6889, 60)];
+    for (seed, seconds) in snapshot.into_iter().chain(cache).chain(stranger).chain(comeback).chain(rot) {
         let outcome = run_seed(seed, &SwarmOptions { seconds, nodes: None, only: None, tells: false });
         assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds {seconds}");
     }
-}
-
-/// Understood and not mended yet. A page of the tables that rots and is not read at the start ends the node at the first write
-/// that meets it; the next start does not read it either, and so on for ever. The tables would have to be made anew.
-#[test]
-#[ignore = "open: it fails"]
-fn a_rotten_page_that_only_a_write_meets_does_not_end_the_node_for_ever() {
-    let outcome = run_seed(9270, &SwarmOptions { seconds: 60, nodes: None, only: None, tells: false });
-    assert_eq!(outcome.violation, None, "raftdeck sim --seeds 9270..9270 --seconds 60");
-}
-
-/// Not explained yet; most likely wrong resets of all connections to a leader, whose next heartbeat came too late.
-#[test]
-#[ignore = "open: it fails"]
-fn a_leader_that_a_majority_hears_is_not_deposed() {
-    let outcome = run_seed(6889, &SwarmOptions { seconds: 60, nodes: None, only: None, tells: false });
-    assert_eq!(outcome.violation, None, "raftdeck sim --seeds 6889..6889 --seconds 60");
 }

@@ -235,6 +235,20 @@ impl Files for Directory {
     }
 }
 
+/// Keeps a database or the mark for whoever wants to look at it, out of the way. The file goes before its write-ahead log: what
+/// a crash leaves behind is a log without a file, which SQLite throws away, and never a file without its log, which would be
+/// taken for whole.
+pub(super) fn put_aside(files: &dyn Files, name: &str) -> Result<(), StorageError> {
+    let error = StorageError::io("data directory");
+    for suffix in ["", "-wal"] {
+        let (from, to) = (format!("{name}{suffix}"), format!("{name}.damaged{suffix}"));
+        if files.size(&from).map_err(&error)?.is_some() {
+            files.rename(&from, &to).map_err(&error)?;
+        }
+    }
+    files.remove(&format!("{name}-journal")).map_err(error)
+}
+
 /// Whether an error of SQLite says that the file is not what it should be, rather than that the machine fails.
 pub(super) fn says_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::{ErrorCode as Code, ffi};

@@ -11,6 +11,7 @@
 //! | the same, and tables that are ahead of what is certain | with a log that begins after them, else the same |
 //! | sick tables, and a log from the first entry on | with the log; the tables are built anew |
 //! | sick tables, or tables behind the start of the log | empty, damaged up to what is known to have been here |
+//! | no tables, because an earlier life found them sick at work ([`StateStore::remember`]) | as with sick tables |
 //! | tables that the log does not lead to | with a log that begins after them: damaged, unless a snapshot had just been put there |
 //! | neither slot of the mark, or an emptied directory | as a stranger: under a new storage id, in term 0, a member of nothing |
 //! | files of another node or cluster, or in use | not |
@@ -36,6 +37,7 @@ use crate::mutants::{self, Mutant};
 
 use super::{
     Files, Identity, LOG, MARK, STATE, StateStore, StorageError,
+    directory::put_aside,
     log_read::{Beginning, LogRead, Owner, read_log},
     log_store::{Found, LogStore},
     mark::{Claims, Mark, Reading},
@@ -415,16 +417,4 @@ fn forget(
         joins: true,
     };
     Ok(Opened { log, log_store, state, state_store: StateStore::new(&id), found, machine })
-}
-
-/// Keeps a file for whoever wants to look at it, out of the way.
-fn put_aside(files: &dyn Files, name: &str) -> Result<(), StorageError> {
-    let error = StorageError::io("data directory");
-    for suffix in ["-wal", ""] {
-        let (from, to) = (format!("{name}{suffix}"), format!("{name}.damaged{suffix}"));
-        if files.size(&from).map_err(&error)?.is_some() {
-            files.rename(&from, &to).map_err(&error)?;
-        }
-    }
-    files.remove(&format!("{name}-journal")).map_err(error)
 }

@@ -11,7 +11,8 @@
 //! Laws:
 //! - before the last rename, a crash leaves the tables as they were; after it, the tables say themselves that they came as
 //!   a snapshot, and `opening` begins the log after them;
-//! - a copy with a rotten record is neither sent nor put in place;
+//! - a copy with a rotten record is neither sent nor put in place; if it is rotten in the tables too, this node is not the one
+//!   to send any: it ends, and its next life has them built anew;
 //! - a chunk that is not what it was when the copy was made is not sent, and the copy is given up: the follower would find
 //!   out at the end only, and ask for the same bytes again.
 
@@ -77,6 +78,17 @@ pub(super) fn sweep(files: &dyn Files) -> Result<(), StorageError> {
 pub fn copy(conn: &Connection, files: &dyn Files) -> Result<(), StorageError> {
     files.remove(NEXT).map_err(io)?;
     conn.execute("vacuum into ?", [files.sql_path(NEXT)]).map(|_| ()).map_err(StorageError::sqlite(STATE))
+}
+
+/// A copy could not be made, or was of no use: if the tables are to blame, they are given up.
+///
+/// # Errors
+/// They are: the process must end.
+pub fn blame(conn: &mut Connection, files: &dyn Files, error: &StorageError) -> Result<(), StorageError> {
+    if !error.is_damage() {
+        return Ok(());
+    }
+    state_store::check_records(conn).or_else(|found| state_store::give_up(conn, files, found))
 }
 
 /// A snapshot that can be sent, as it was when it was made.

@@ -22,10 +22,11 @@ use tokio_rusqlite::{
     params,
     rusqlite::{self, Connection, OptionalExtension as _, Row, types::Value},
 };
+use tracing::warn;
 
 use crate::mutants::{self, Mutant};
 
-use super::{StorageError, prepare};
+use super::{Files, StorageError, directory::put_aside, prepare};
 
 const FILE: &str = "state.db";
 
@@ -179,10 +180,10 @@ pub(super) fn read_prepared(conn: &Connection) -> Result<TablesRead, StorageErro
     Ok(TablesRead { owner: Some(owner), position, machine })
 }
 
-/// Makes sure that every job's record is what was written, of the finished ones too, and that the pages are in order.
+/// Makes sure that every job's record is what was written, of the finished ones too, and that pages and index are in order.
 pub(super) fn check_records(conn: &Connection) -> Result<(), StorageError> {
     let error = StorageError::sqlite(FILE);
-    let check: String = conn.query_row("pragma quick_check(1)", [], |r| r.get(0)).map_err(&error)?;
+    let check: String = conn.query_row("pragma integrity_check(1)", [], |r| r.get(0)).map_err(&error)?;
     if check != "ok" {
         return Err(StorageError::Damaged(format!("{FILE}: {check}")));
     }
@@ -209,6 +210,21 @@ fn write_position(conn: &Connection, start: &LogStart, installed: bool) -> rusql
     conn.prepare_cached("insert or replace into position values (1, ?)")?.execute([record]).map(|_| ())
 }
 
+/// After an error: if it says that the tables are not what was written, they are put aside, and the next start builds them
+/// anew from the log, or has them sent by a leader.
+///
+/// # Errors
+/// The one that it was given: the process must end.
+pub(super) fn give_up<T>(conn: &mut Connection, files: &dyn Files, error: StorageError) -> Result<T, StorageError> {
+    if error.is_damage() {
+        let placeholder = Connection::open_in_memory().map_err(StorageError::sqlite(FILE))?;
+        drop(std::mem::replace(conn, placeholder));
+        put_aside(files, FILE)?;
+        warn!("{error}; the next start builds the tables anew");
+    }
+    Err(error)
+}
+
 impl StateStore {
     /// The tables of this directory.
     pub(super) fn new(storage_id: &str) -> StateStore {
@@ -218,6 +234,21 @@ impl StateStore {
     /// Whose they are.
     pub(super) fn storage_id(&self) -> &str {
         &self.storage_id
+    }
+
+    /// Writes, as a node does while it works. A start does not read all pages, so a rotten one may be found here; then the
+    /// tables are put aside: every later life would find the same.
+    ///
+    /// # Errors
+    /// Of the disk: the process must end.
+    pub fn remember(
+        &self,
+        conn: &mut Connection,
+        files: &dyn Files,
+        changes: &Changes,
+        start: &LogStart,
+    ) -> Result<(), StorageError> {
+        self.write(conn, changes, start).or_else(|error| give_up(conn, files, error))
     }
 
     /// Writes all changes as one transaction, and where a log that leads on from them begins. Durable when it returns.

@@ -6,9 +6,10 @@ mod home;
 mod sessions;
 mod snapshots;
 
-use std::fs;
+use std::{fs, os::unix::fs::FileExt as _};
 
-use raftdeck_node::storage::StorageError;
+use raftdeck_jobs::{CancelOutcome, Command, JobId, Op, Reply};
+use raftdeck_node::storage::{Directory, StorageError};
 use raftdeck_raft::{Entry, EntryKind, HardState, Index, LogStart, Write, WriteSeq};
 use tokio_rusqlite::rusqlite::{Connection, params};
 
@@ -339,4 +340,33 @@ fn sick_tables_are_built_anew_from_the_log_or_from_a_leader() {
     let opened = home.open();
     assert_eq!((opened.found.start, opened.found.entries.len()), (LogStart::default(), 0));
     assert_eq!((opened.found.hard.damage, opened.machine.applied()), (damage(10, 3), 0));
+}
+
+/// A start reads the live jobs, not the finished ones: their pages may turn out to be rotten much later.
+#[test]
+fn tables_found_sick_at_work_are_built_anew_by_the_next_start() {
+    let (home, mut opened) = with_entries(40);
+    remember(&mut opened, 6, 3);
+    let _: i64 = opened.state.query_row("pragma wal_checkpoint(truncate)", [], |r| r.get(0)).unwrap();
+    let sql = "select rootpage, (select page_size from pragma_page_size) from sqlite_master where name = 'finished'";
+    let (page, bytes): (u32, u32) = opened.state.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+    drop(opened);
+    let spoil = || {
+        let file = fs::OpenOptions::new().write(true).open(home.data().join("state.db")).unwrap();
+        file.write_all_at(&[0xa5; 100], u64::from((page - 1) * bytes)).unwrap();
+    };
+    spoil();
+    let mut opened = home.open();
+    assert_eq!(opened.machine.applied(), 6, "nothing is noticed yet");
+    let files = Directory::open(&home.data()).unwrap();
+    let cancel = Command::of(2, Op::Cancel { job: JobId(2) }, None);
+    assert!(matches!(opened.machine.apply(7, &cancel)[..], [Reply::Cancelled(Ok(CancelOutcome::Cancelled))]));
+    let (changes, upto) = (opened.machine.take_changes(), start(opened.machine.applied(), 3));
+    let error = opened.state_store.remember(&mut opened.state, &files, &changes, &upto).unwrap_err();
+    assert_eq!(error.to_string(), "damaged: state.db: database disk image is malformed");
+    assert!(home.data().join("state.db.damaged").exists(), "what was here is kept");
+    drop(opened);
+    let mut opened = home.open();
+    assert_eq!((opened.machine.applied(), opened.found.entries.len(), opened.found.hard), (0, 40, hard(3)));
+    remember(&mut opened, 40, 3);
 }
