@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, NewJob, Op, Reply, SessionCall};
+use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, Name, NewJob, Op, Reply, SessionCall};
 use raftdeck_raft::{
     Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, LogStart, NodeId, Observed, ProposeError, Raft, Restart,
     RoleKind, SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
@@ -227,8 +227,8 @@ impl Proposal {
 /// What a claim under way may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Promise {
-    queues: Vec<String>,
-    handlers: Vec<String>,
+    queues: Vec<Name>,
+    handlers: Vec<Name>,
     max_jobs: u64,
     session: Option<SessionCall>,
 }
@@ -443,7 +443,7 @@ impl Replica {
     /// Whether claims of the same kind that are under way may take every available job: one more would most likely get
     /// nothing, and every idle worker of the cluster asks when a single job comes. It is told to ask again when those are
     /// applied.
-    fn all_promised(&self, queues: &[String], handlers: &[String], proposals: &[Proposal]) -> bool {
+    fn all_promised(&self, queues: &[Name], handlers: &[Name], proposals: &[Proposal]) -> bool {
         let same = self.promises_under_way(proposals).filter(|p| p.queues == queues && p.handlers == handlers);
         let promised: u64 = same.map(|p| p.max_jobs).sum();
         promised > 0 && promised >= self.machine.queues().map(|(_, counts)| counts.available).sum()

@@ -15,7 +15,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, JobId, LeaseToken, SessionCall, codec};
+use crate::{DecodeError, JobId, LeaseToken, Name, SessionCall, codec};
 
 const ALONE: u8 = 1;
 const IN_SESSION: u8 = 2;
@@ -50,11 +50,11 @@ pub enum Op {
     /// A worker asks for jobs.
     Claim {
         /// Who asks.
-        worker: String,
+        worker: Name,
         /// Queues to take from; empty for every queue.
-        queues: Vec<String>,
+        queues: Vec<Name>,
         /// Handlers the worker has. It is never given a job that it has no handler for, so empty takes nothing.
-        handlers: Vec<String>,
+        handlers: Vec<Name>,
         /// The most jobs to give.
         max_jobs: u32,
         /// The job is the worker's for this long, and for longer by heartbeat.
@@ -127,9 +127,9 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewJob {
     /// The queue it waits in.
-    pub queue: String,
+    pub queue: Name,
     /// What a worker shall run.
-    pub handler: String,
+    pub handler: Name,
     /// 0 first, 9 last.
     pub priority: u8,
     /// Input of the handler.
@@ -165,7 +165,7 @@ impl Default for NewJob {
     fn default() -> Self {
         Self {
             queue: "default".into(),
-            handler: String::new(),
+            handler: Name::default(),
             priority: 5,
             payload: Bytes::new(),
             run_at_ms: None,

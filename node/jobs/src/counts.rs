@@ -73,13 +73,14 @@ impl Counts {
     }
 
     fn of(&mut self, job: &Job) -> &mut u64 {
-        if !self.changed.contains(&job.queue) {
-            self.changed.insert(job.queue.clone());
+        let queue = job.queue.as_str();
+        if !self.changed.contains(queue) {
+            self.changed.insert(queue.to_owned());
         }
-        if !self.queues.contains_key(&job.queue) {
-            self.queues.insert(job.queue.clone(), QueueCounts::default());
+        if !self.queues.contains_key(queue) {
+            self.queues.insert(queue.to_owned(), QueueCounts::default());
         }
-        self.queues.get_mut(&job.queue).expect("inserted above").get_mut(job.state)
+        self.queues.get_mut(queue).expect("inserted above").get_mut(job.state)
     }
 
     pub(crate) fn take_changed(&mut self) -> Vec<(String, QueueCounts)> {

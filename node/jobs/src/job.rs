@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Backoff, DecodeError, JobId, LeaseToken, codec};
+use crate::{Backoff, DecodeError, JobId, LeaseToken, Name, codec};
 
 /// Where a job stands. New states are added at the end: the place of a state is its number in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,9 +94,9 @@ pub struct Job {
     /// Its name.
     pub id: JobId,
     /// The queue it waits in.
-    pub queue: String,
+    pub queue: Name,
     /// What a worker runs.
-    pub handler: String,
+    pub handler: Name,
     /// 0 first, 9 last.
     pub priority: u8,
     /// Input of the handler.
@@ -151,7 +151,7 @@ pub struct ActiveLease {
     /// When it began.
     pub claimed_at_ms: u64,
     /// Who holds it.
-    pub worker: String,
+    pub worker: Name,
 }
 
 impl ActiveLease {
@@ -195,7 +195,7 @@ pub struct HistoryEvent {
     /// What.
     pub what: HistoryKind,
     /// The worker, the error or the reason.
-    pub note: String,
+    pub note: Name,
 }
 
 /// What can happen to a job. New kinds are added at the end.

@@ -61,6 +61,9 @@ mod transition;
 #[cfg(test)]
 mod tests;
 
+/// The name of a queue, a handler or a worker, or another short word: up to 24 bytes stand in the record itself.
+pub type Name = compact_str::CompactString;
+
 pub use changes::{Changes, Meta, RestoreError, Restored};
 pub use codec::DecodeError;
 pub use command::{Ack, Backoff, Call, Command, Failure, Lease, NewJob, Op};

@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    Call, Command, Job, JobId, JobState, Op, QueueCounts, Recent, Reply, codec,
+    Call, Command, Job, JobId, JobState, Name, Op, QueueCounts, Recent, Reply, codec,
     counts::Counts,
     due::Due,
     keys::Keys,
@@ -254,7 +254,7 @@ impl Machine {
     }
 
     /// Whether a claim would be given a job.
-    pub fn claimable(&self, queues: &[String], handlers: &[String]) -> bool {
+    pub fn claimable(&self, queues: &[Name], handlers: &[Name]) -> bool {
         self.ready.any(queues, handlers)
     }
 

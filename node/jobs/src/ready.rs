@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Job, JobId};
+use crate::{Job, JobId, Name};
 
 /// A job's place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ type Lane = BTreeSet<Place>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ready {
     /// By handler, then by queue: a claim names its handlers but may leave the queues open. No lane is empty.
-    lanes: BTreeMap<String, BTreeMap<String, Lane>>,
+    lanes: BTreeMap<Name, BTreeMap<Name, Lane>>,
 }
 
 impl Ready {
@@ -43,12 +43,12 @@ impl Ready {
         }
     }
 
-    pub(crate) fn any(&self, queues: &[String], handlers: &[String]) -> bool {
+    pub(crate) fn any(&self, queues: &[Name], handlers: &[Name]) -> bool {
         !self.matching(queues, handlers).is_empty()
     }
 
     /// The jobs a claim may take, the most urgent first.
-    pub(crate) fn in_order(&self, queues: &[String], handlers: &[String]) -> impl Iterator<Item = JobId> {
+    pub(crate) fn in_order(&self, queues: &[Name], handlers: &[Name]) -> impl Iterator<Item = JobId> {
         let mut lanes: Vec<_> = self.matching(queues, handlers).into_iter().map(Lane::iter).collect();
         let mut heads: BTreeSet<(Place, usize)> =
             lanes.iter_mut().enumerate().filter_map(|(n, lane)| Some((*lane.next()?, n))).collect();
@@ -59,7 +59,7 @@ impl Ready {
         })
     }
 
-    fn matching(&self, queues: &[String], handlers: &[String]) -> Vec<&Lane> {
+    fn matching(&self, queues: &[Name], handlers: &[Name]) -> Vec<&Lane> {
         // As sets: a name that is given twice is one lane, not two.
         let handlers: BTreeSet<_> = handlers.iter().collect();
         let named: BTreeSet<_> = queues.iter().collect();

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobState, LeaseToken, SessionId, SessionRefusal};
+use crate::{JobId, JobState, LeaseToken, Name, SessionId, SessionRefusal};
 
 /// The answer to a command; the variant follows from the operation, and from what its session knows of the call.
 ///
@@ -86,9 +86,9 @@ pub struct ClaimedJob {
     /// The attempt may take this long.
     pub timeout_ms: Option<u64>,
     /// The queue it came from.
-    pub queue: String,
+    pub queue: Name,
     /// What to run.
-    pub handler: String,
+    pub handler: Name,
     /// With what.
     pub payload: Bytes,
 }

@@ -50,7 +50,7 @@ impl Job {
             settled: None,
             finished_at_ms: None,
             finish_seq: None,
-            history: Vec::new(),
+            history: Vec::with_capacity(1), // Most jobs of a long queue have one event.
             history_dropped: 0,
         };
         job.note(at, HistoryKind::Submitted, "");

@@ -210,7 +210,7 @@ impl Stage {
                 return self.call(node, who, Some(seq.unwrap_or(last)));
             }
             Request::Claim(who, lease_ms) => {
-                let (worker, handlers) = (who.clone(), vec!["echo".into()]);
+                let (worker, handlers) = (who.as_str().into(), vec!["echo".into()]);
                 let claim = Op::Claim { worker, queues: vec![], handlers, max_jobs: 1, lease_ms: *lease_ms };
                 let claimed_by = self.cluster.request(node, claim)?;
                 self.workers.insert(who.clone(), Worker { claimed_by, lease: None });

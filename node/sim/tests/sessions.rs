@@ -71,7 +71,7 @@ impl Bench {
             Op::Submit { jobs: vec![NewJob { handler: "h".into(), payload: name.into(), ..NewJob::default() }] }
         } else {
             let (worker, handlers) = (format!("w{client}"), vec!["h".into()]);
-            Op::Claim { worker, queues: vec![], handlers, max_jobs: 1, lease_ms: 3_600_000 }
+            Op::Claim { worker: worker.into(), queues: vec![], handlers, max_jobs: 1, lease_ms: 3_600_000 }
         };
         let client = &mut self.clients[client];
         // A claim that got nothing may get something when it comes late: that is not a second answer.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use raftdeck_jobs::{ClaimedJob, LeaseRefusal, NewJob, Op, Renewed, Reply, SessionRefusal, Settled, Submitted};
+use raftdeck_jobs::{ClaimedJob, LeaseRefusal, Name, NewJob, Op, Renewed, Reply, SessionRefusal, Settled, Submitted};
 use raftdeck_raft::Index;
 use raftdeck_shared::{
     client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
@@ -48,7 +48,9 @@ pub(super) fn ask(request: call::Request, cluster: &ClusterFile) -> Result<(Kind
         }
         Asked::Claim(wire::ClaimRequest { worker, queues, handlers, max_jobs, lease_ms, wait_ms, session }) => {
             let wait = Duration::from_millis(wait_ms).min(CLAIM_WAIT_MAX);
-            (Kind::Claim { lease_ms }, Op::Claim { worker, queues, handlers, max_jobs, lease_ms }, session, Some(wait))
+            let (queues, handlers) = (names(queues), names(handlers));
+            let op = Op::Claim { worker: worker.into(), queues, handlers, max_jobs, lease_ms };
+            (Kind::Claim { lease_ms }, op, session, Some(wait))
         }
         Asked::Heartbeat(wire::HeartbeatLeasesRequest { leases, lease_ms, session }) => {
             let leases = leases.into_iter().map(|l| lease(Some(l))).collect::<Result<_, _>>()?;
@@ -68,6 +70,10 @@ pub(super) fn ask(request: call::Request, cluster: &ClusterFile) -> Result<(Kind
     };
     op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
     Ok((kind, Ask { op, session: session(of_session), wait }))
+}
+
+fn names(given: Vec<String>) -> Vec<Name> {
+    given.into_iter().map(Name::from).collect()
 }
 
 fn known_handler(job: wire::NewJob, cluster: &ClusterFile) -> Result<NewJob, Status> {
@@ -127,8 +133,8 @@ fn claimed_to_wire(job: ClaimedJob, lease_ms: u64) -> wire::ClaimedJob {
         max_attempts: job.max_attempts,
         deadline_ms: job.deadline_ms,
         timeout_ms: job.timeout_ms.unwrap_or_default(),
-        queue: job.queue,
-        handler: job.handler,
+        queue: job.queue.into(),
+        handler: job.handler.into(),
         payload: job.payload,
         lease_ms,
     }

@@ -13,8 +13,8 @@ pub(super) fn new_job(job: wire::NewJob) -> Result<NewJob, Status> {
         Some(n) => u8::try_from(n).map_err(|_| Status::invalid_argument(format!("priority is {n}, the limit is 9")))?,
     };
     Ok(NewJob {
-        queue: if job.queue.is_empty() { default.queue } else { job.queue },
-        handler: job.handler,
+        queue: if job.queue.is_empty() { default.queue } else { job.queue.into() },
+        handler: job.handler.into(),
         priority,
         payload: job.payload,
         run_at_ms: job.run_at_ms,
@@ -78,8 +78,8 @@ pub(super) fn job_to_wire(job: &Job, whole: bool) -> wire::Job {
     let bytes = |bytes: &Bytes| if whole { bytes.clone() } else { Bytes::new() };
     wire::Job {
         id: job.id.0,
-        queue: job.queue.clone(),
-        handler: job.handler.clone(),
+        queue: job.queue.to_string(),
+        handler: job.handler.to_string(),
         priority: job.priority.into(),
         state: state_to_wire(job.state).into(),
         attempt: job.attempt,
@@ -90,7 +90,7 @@ pub(super) fn job_to_wire(job: &Job, whole: bool) -> wire::Job {
         finished_at_ms: job.finished_at_ms,
         token: job.lease.as_ref().map(|l| l.token.0),
         deadline_ms: job.lease.as_ref().map(|l| l.deadline_ms),
-        worker: job.lease.as_ref().map(|l| l.worker.clone()).unwrap_or_default(),
+        worker: job.lease.as_ref().map(|l| l.worker.to_string()).unwrap_or_default(),
         completed_token: job.completed_token().map(|t| t.0),
         cancel_requested: job.cancel_requested,
         error: job.error.clone().unwrap_or_default(),
@@ -108,6 +108,6 @@ fn event_to_wire(event: &raftdeck_jobs::HistoryEvent) -> wire::JobEvent {
         index: event.index,
         attempt: event.attempt,
         what: event.what.as_str().to_owned(),
-        note: event.note.clone(),
+        note: event.note.to_string(),
     }
 }

@@ -277,7 +277,14 @@ impl StateStore {
             let crc = crc32fast::hash(&record);
             if job.state.is_final() {
                 live_gone.execute([id])?;
-                finished_row.execute(params![id, state_number(job.state), job.queue, job.handler, record, crc])?;
+                finished_row.execute(params![
+                    id,
+                    state_number(job.state),
+                    job.queue.as_str(),
+                    job.handler.as_str(),
+                    record,
+                    crc
+                ])?;
             } else {
                 live_row.execute(params![id, record, crc])?;
             }

@@ -101,8 +101,8 @@ pub async fn run(target: &Target, args: &Submit, out: Out) -> Result<(), Failure
 fn template(args: &Submit) -> Result<NewJob, Failure> {
     let backoff = args.retry_delay.map(|delay| Backoff::Fixed { delay_ms: values::ms(delay) });
     let job = NewJob {
-        queue: args.queue.clone(),
-        handler: args.handler.clone(),
+        queue: args.queue.as_str().into(),
+        handler: args.handler.as_str().into(),
         priority: args.priority,
         payload: Bytes::new(),
         run_at_ms: args.at,
@@ -120,8 +120,8 @@ fn template(args: &Submit) -> Result<NewJob, Failure> {
 #[must_use]
 pub fn on_wire(job: &NewJob) -> wire::NewJob {
     wire::NewJob {
-        handler: job.handler.clone(),
-        queue: job.queue.clone(),
+        handler: job.handler.to_string(),
+        queue: job.queue.to_string(),
         payload: job.payload.clone(),
         priority: Some(u32::from(job.priority)),
         run_at_ms: job.run_at_ms,

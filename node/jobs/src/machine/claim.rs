@@ -1,11 +1,11 @@
 //! Claim: a worker is given the most urgent jobs it can run.
 
 use super::Machine;
-use crate::{ClaimedJob, Job, JobId, LeaseToken, transition::At};
+use crate::{ClaimedJob, Job, JobId, LeaseToken, Name, transition::At};
 
 impl Machine {
     /// The jobs a claim gets: in order, until there are enough or their payloads are large enough for one reply.
-    pub(super) fn choose(&self, queues: &[String], handlers: &[String], max_jobs: u32) -> Vec<JobId> {
+    pub(super) fn choose(&self, queues: &[Name], handlers: &[Name], max_jobs: u32) -> Vec<JobId> {
         let mut bytes = 0;
         let mut chosen = Vec::new();
         for id in self.ready.in_order(queues, handlers).take(max_jobs as usize) {

@@ -1,7 +1,7 @@
 //! What the machine forgets, how much one entry may do, and that no content of an entry makes it panic.
 
 use super::*;
-use crate::Standing;
+use crate::{Name, Standing};
 
 #[test]
 fn beyond_the_last_finished_jobs_an_answer_is_finished_long_ago() {
@@ -55,9 +55,9 @@ fn numbers_at_their_ends_do_not_overflow() {
     desk.submit(extreme.clone());
     desk.submit(NewJob { max_attempts: 0, delay_ms: 0, run_at_ms: None, ..extreme });
     let op = Op::Claim {
-        worker: String::new(),
-        queues: vec![String::new(); 3],
-        handlers: vec!["h".into(), String::new()],
+        worker: Name::default(),
+        queues: vec![Name::default(); 3],
+        handlers: vec!["h".into(), Name::default()],
         max_jobs: u32::MAX,
         lease_ms: u64::MAX,
     };

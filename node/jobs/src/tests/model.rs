@@ -2,7 +2,7 @@
 //! end; there is no index, no counter, no digest, and nothing is ever let go.
 
 use super::*;
-use crate::{Standing, codec, retry, sessions::Kept};
+use crate::{Name, Standing, codec, retry, sessions::Kept};
 
 pub(super) struct Model {
     bounds: Bounds,
@@ -72,7 +72,7 @@ impl Row {
         }
     }
 
-    pub(super) fn fits(&self, queues: &[String], handlers: &[String]) -> bool {
+    pub(super) fn fits(&self, queues: &[Name], handlers: &[Name]) -> bool {
         self.state == JobState::Available
             && handlers.contains(&self.new.handler)
             && (queues.is_empty() || queues.contains(&self.new.queue))
@@ -235,8 +235,8 @@ impl Model {
     fn claim(
         &mut self,
         index: u64,
-        queues: &[String],
-        handlers: &[String],
+        queues: &[Name],
+        handlers: &[Name],
         max_jobs: u32,
         lease_ms: u64,
     ) -> Vec<ClaimedJob> {

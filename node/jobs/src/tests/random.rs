@@ -11,7 +11,7 @@ use super::{
     tables::Tables,
     *,
 };
-use crate::{Changes, KeyEntry, Meta, QueueCounts, SessionEntry, codec};
+use crate::{Changes, KeyEntry, Meta, Name, QueueCounts, SessionEntry, codec};
 
 /// Small enough for every bound to be met often.
 const BOUNDS: Bounds = Bounds {
@@ -43,8 +43,8 @@ struct Step {
 enum Act {
     Submit(Vec<NewJob>),
     Claim {
-        queues: Vec<String>,
-        handlers: Vec<String>,
+        queues: Vec<Name>,
+        handlers: Vec<Name>,
         max_jobs: u32,
         lease_ms: u64,
     },
@@ -97,7 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let words = |words: &'static [&'static str]| vec(select(words).prop_map(String::from), 0..3);
+    let words = |words: &'static [&'static str]| vec(select(words).prop_map(Name::from), 0..3);
     let lease_ms = || prop_oneof![Just(0_u64), 1..2000_u64];
     let picks = || (0..6_usize, prop::bool::weighted(0.1)).prop_map(|(back, forged)| Pick { back, forged });
     let claim = (words(&["a", "b", "none"]), words(&["f", "g", "none"]), 0..4_u32, lease_ms())
@@ -320,7 +320,7 @@ impl Bench {
 
         let rows = &self.model.jobs;
         assert_eq!(steady.next_due_ms(), rows.iter().filter_map(Row::due_ms).min());
-        let (queues, handlers) = (["a".to_string()], ["f".to_string()]);
+        let (queues, handlers) = ([Name::from("a")], [Name::from("f")]);
         assert_eq!(steady.claimable(&queues, &handlers), rows.iter().any(|row| row.fits(&queues, &handlers)));
         let mut counts: BTreeMap<&str, QueueCounts> = BTreeMap::new();
         for row in rows {

@@ -1,7 +1,7 @@
 //! Limits of requests, said in words; and what goes into the log comes out of it.
 
 use super::*;
-use crate::{DecodeError, Invalid, limits::*, validate_bulk};
+use crate::{DecodeError, Invalid, Name, limits::*, validate_bulk};
 
 fn words(result: Result<(), Invalid>) -> String {
     result.expect_err("refused").to_string()
@@ -18,8 +18,8 @@ fn each_limit_of_a_job_names_the_thing_the_value_and_the_limit() {
             "payload is 1048577 bytes, the limit is 1048576",
         ),
         (NewJob { queue: "a b".into(), ..job() }, "queue name is \"a b\", only a-z A-Z 0-9 . _ - are allowed"),
-        (NewJob { handler: String::new(), ..job() }, "handler name is empty, at least one character is needed"),
-        (NewJob { handler: "x".repeat(129), ..job() }, "handler name is 129 bytes, the limit is 128"),
+        (NewJob { handler: Name::default(), ..job() }, "handler name is empty, at least one character is needed"),
+        (NewJob { handler: "x".repeat(129).into(), ..job() }, "handler name is 129 bytes, the limit is 128"),
         (NewJob { priority: 10, ..job() }, "priority is 10, the limit is 9"),
         (NewJob { max_attempts: 0, ..job() }, "number of attempts is 0, the limits are 1 to 1000"),
         (NewJob { timeout_ms: Some(0), ..job() }, "execution timeout is 0 ms, the limits are 1 to 86400000"),
