@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use raftdeck_shared::{
     client::{Client, ClientError, Taken},
     ids::{JobId, LeaseToken},
-    wire::{ClaimRequest, ClaimedJob, NewJob},
+    wire::{ClaimRequest, ClaimedJob, JobState, NewJob},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::Code;
@@ -80,7 +80,7 @@ struct Life {
 enum Submit {
     #[default]
     UnderWay,
-    Acknowledged,
+    Acknowledged(JobId),
     /// It may have been done all the same.
     Failed,
 }
@@ -91,10 +91,11 @@ impl Ledger {
         self.jobs.len() - 1
     }
 
-    fn submitted(&mut self, number: usize, ok: bool) {
+    /// It has this id, or its submit failed.
+    fn submitted(&mut self, number: usize, id: Option<JobId>) {
         let life = &mut self.jobs[number];
-        life.submit = if ok { Submit::Acknowledged } else { Submit::Failed };
-        if ok {
+        life.submit = id.map_or(Submit::Failed, Submit::Acknowledged);
+        if id.is_some() {
             self.acknowledged += 1;
             self.completed += usize::from(life.completed);
         }
@@ -107,8 +108,17 @@ impl Ledger {
             self.done_twice += 1;
             return false;
         }
-        self.completed += usize::from(life.submit == Submit::Acknowledged);
+        self.completed += usize::from(matches!(life.submit, Submit::Acknowledged(_)));
         life.submit != Submit::Failed
+    }
+
+    /// Acknowledged and not seen completed.
+    fn open(&self) -> Vec<(usize, JobId)> {
+        let open = |(number, life): (usize, &Life)| match life.submit {
+            Submit::Acknowledged(id) if !life.completed => Some((number, id)),
+            Submit::Acknowledged(_) | Submit::UnderWay | Submit::Failed => None,
+        };
+        self.jobs.iter().enumerate().filter_map(open).collect()
     }
 
     /// Acknowledged and not seen completed; done twice.
@@ -122,7 +132,7 @@ pub(super) async fn measure(site: &Site, plan: &Plan, case: &Case, depth: u32) -
     let job = site.job(plan);
     // As many connections as there are for either: producers and workers share them.
     let producers = site.clients(case.clients)?;
-    let workers = producers.clone();
+    let (workers, asks) = (producers.clone(), Arc::clone(&producers[0]));
     accepted(&producers[0], &job).await?;
     work_off(&producers[..1], &job).await?;
     let lives = Arc::new(Lives {
@@ -153,6 +163,7 @@ pub(super) async fn measure(site: &Site, plan: &Plan, case: &Case, depth: u32) -
     }
     lives.drained.store(true, Ordering::Relaxed);
     ended(working, tally).await;
+    lives.ask_for_open(&asks).await;
     let (lost, done_twice) = lives.ledger().outcome();
     let unsent = plan.rate.map(|_| tally.unsent(turns.left_at(tally.window().end)));
     Ok(Outcome { counts: tally.counts(), lost: Some(lost), done_twice: Some(done_twice), unsent, ..outcome })
@@ -184,6 +195,19 @@ impl Lives {
     }
 }
 
+impl Lives {
+    /// An ack whose outcome nobody could say may have been done: of what was not seen completed, the cluster has the last word.
+    async fn ask_for_open(&self, client: &Client) {
+        let open = self.ledger().open();
+        for (number, id) in open {
+            let found = client.get(id, 0, CALL_WITHIN).await.ok().and_then(|reply| reply.job);
+            if found.is_some_and(|job| job.state() == JobState::Completed) {
+                self.ledger().completed(number);
+            }
+        }
+    }
+}
+
 async fn produce(client: Arc<Client>, lives: Arc<Lives>, turns: Arc<Turns>) {
     loop {
         // The place first: in a closed loop the wait for it is not of this job's life.
@@ -192,7 +216,7 @@ async fn produce(client: Arc<Client>, lives: Arc<Lives>, turns: Arc<Turns>) {
         place.forget();
         let number = lives.ledger().begin();
         let answer = client.submit(lives.stamped(begun, number), CALL_WITHIN).await;
-        lives.ledger().submitted(number, answer.is_ok());
+        lives.ledger().submitted(number, answer.as_ref().ok().map(|submitted| JobId(submitted.id)));
         if let Err(error) = answer {
             lives.tally.failed(error.to_string());
             lives.room.add_permits(1);
@@ -272,14 +296,14 @@ mod tests {
     fn a_ledger_tells_what_was_lost_and_what_was_done_twice() {
         let mut ledger = Ledger::default();
         let [answered, early, failed, open] = [(); 4].map(|()| ledger.begin());
-        ledger.submitted(answered, true);
+        ledger.submitted(answered, Some(JobId(1)));
         assert!(ledger.completed(answered), "it gives its place back");
         assert!(ledger.completed(early), "completed before its producer has heard of it");
-        ledger.submitted(early, true);
-        ledger.submitted(failed, false);
+        ledger.submitted(early, Some(JobId(2)));
+        ledger.submitted(failed, None);
         assert!(!ledger.completed(failed), "the producer gave its place back already");
-        ledger.submitted(open, true);
-        assert_eq!(ledger.outcome(), (1, 0));
+        ledger.submitted(open, Some(JobId(4)));
+        assert_eq!((ledger.outcome(), ledger.open()), ((1, 0), vec![(open, JobId(4))]));
         assert!(!ledger.completed(early));
         assert!(!ledger.completed(99), "a job of somebody else");
         assert!(ledger.completed(open));
