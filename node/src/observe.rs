@@ -172,7 +172,8 @@ impl Observer {
 }
 
 /// An event of the replica as the wire has it; the core counts in ticks of `tick_ms`.
-fn to_wire(group: GroupId, tick_ms: u128, event: Event) -> wire::Observation {
+#[must_use]
+pub fn to_wire(group: GroupId, tick_ms: u128, event: Event) -> wire::Observation {
     match event {
         Event::Core(observed) => core_to_wire(group, tick_ms, observed),
         Event::Jobs { term, index, what } => wire::Observation {

@@ -87,7 +87,9 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::NodeStatus {
+/// What a replica says of itself; the rest is known to the process around it. Its core counts in ticks of `tick_ms`.
+#[must_use]
+pub fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wire::NodeStatus {
     let (raft, machine) = (replica.raft(), replica.machine());
     let log = raft.log();
     let (last, _) = log.last();

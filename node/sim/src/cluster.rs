@@ -2,7 +2,10 @@
 //!
 //! An event is a tick, a message that arrives, or a disk that is done. [`Cluster::step`] takes the next one, lets the
 //! replica handle it, and puts what follows from it back into the queue. Faults are not events but the state of network,
-//! disks and clocks at that time. Everything that happens is appended to a list that the caller drains.
+//! disks and clocks at that time. Everything that happens is appended to a list that the caller drains. Who wants to see it
+//! as it happens looks on (`watch`).
+
+pub(crate) mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,6 +34,8 @@ use crate::{
     vfs::Drive,
     violation::Violation,
 };
+
+use self::watch::Watch;
 
 const TICK_US: u64 = 10_000;
 const REMEMBER_EVERY_US: u64 = 100_000;
@@ -101,7 +106,7 @@ pub enum Happening {
     /// A node observed something in its core.
     Observed(NodeId, Observed),
     /// An entry did something to jobs on this node.
-    Jobs(NodeId, Index, String),
+    Jobs(NodeId, Term, Index, String),
     /// A client got an answer; none if its node crashed.
     Answered(Ticket, Option<Result<Applied, Refused>>),
     /// The same, for what is not a command.
@@ -185,6 +190,8 @@ pub struct Cluster {
     hurt_at: Index,
     rotten: Option<NodeId>,
     snapshots_lost: u64,
+    /// Who looks on.
+    watch: Option<Watch>,
 }
 
 impl Cluster {
@@ -209,6 +216,7 @@ impl Cluster {
             hurt_at: Index(0),
             rotten: None,
             snapshots_lost: 0,
+            watch: None,
             options,
         };
         for id in (1..=cluster.options.nodes).map(NodeId) {
@@ -241,6 +249,15 @@ impl Cluster {
     /// # Errors
     /// A law was broken.
     pub fn step(&mut self) -> Result<(), Violation> {
+        let done = self.event();
+        if let (Err(_), Some(watch)) = (&done, &mut self.watch) {
+            watch.ask_all();
+        }
+        self.look();
+        done
+    }
+
+    fn event(&mut self) -> Result<(), Violation> {
         let Some(((at, _), (life, event))) = self.queue.pop_first() else { return Ok(()) };
         self.now_us = at;
         self.events += 1;
@@ -253,6 +270,9 @@ impl Cluster {
                     return Ok(());
                 }
                 let to = envelope.to;
+                if let Some(watch) = &mut self.watch {
+                    watch.heard(&envelope, at);
+                }
                 let mut round = vec![Input::Message(*envelope)];
                 round.extend(self.take_arrivals(to).into_iter().map(Input::Message));
                 return self.handle(to, round);
@@ -284,6 +304,10 @@ impl Cluster {
             self.step()?;
         }
         self.now_us = until;
+        self.look();
+        if let Some(watch) = &mut self.watch {
+            watch.catch_up(until);
+        }
         Ok(())
     }
 
@@ -370,6 +394,10 @@ impl Cluster {
 
     /// What happened since the last call, with its time.
     pub fn take_happenings(&mut self) -> Vec<(u64, Happening)> {
+        self.look();
+        if let Some(watch) = &mut self.watch {
+            watch.forget();
+        }
         std::mem::take(&mut self.happenings)
     }
 
@@ -763,7 +791,7 @@ impl Cluster {
                     self.check_promotion(id, &observed, is_asked_to_change)?;
                     Happening::Observed(id, observed)
                 }
-                ReplicaEvent::Jobs { index, what, .. } => Happening::Jobs(id, index, what),
+                ReplicaEvent::Jobs { term, index, what } => Happening::Jobs(id, term, index, what),
             };
             self.happenings.push((self.now_us, happening));
         }

@@ -15,6 +15,7 @@
 //! | `scenario`, `parse` | the scenario language: one command a line; for those who write it, `SCENARIOS.md` |
 //! | `play`, `expect` | runs it, tells what happened, and compares that with what it expects |
 //! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
+//! | `watch`, `show` | a run for somebody who looks on: what its nodes would tell a console, scene by scene |
 //! | `swarm` | runs seeds: faults, then a healed majority, then rest |
 //! | `shrink` | makes a failing seed smaller |
 //! | `words` | what happened, as a line to read aloud |
@@ -34,6 +35,7 @@ mod parse;
 mod plan;
 mod play;
 mod scenario;
+mod show;
 mod shrink;
 mod strike;
 mod swarm;
@@ -42,10 +44,14 @@ mod violation;
 mod words;
 mod workload;
 
-pub use cluster::{Cluster, Happening, Options, Steer};
+pub use cluster::{
+    Cluster, Happening, Options, Steer,
+    watch::{Deed, News, Scene, Sink, Word},
+};
 pub use network::{Arrival, Traffic, Weather};
 pub use play::{PlayError, play, rewrite};
 pub use scenario::{Act, Clockwork, Command, Expect, Fate, ParseError, Place, Request, Scenario, Sky, View};
+pub use show::{Ending, show_scenario, show_seed};
 pub use shrink::shrink;
 pub use swarm::{Counts, Outcome, SwarmOptions, run_seed};
 pub use violation::Violation;

@@ -146,6 +146,22 @@ impl Network {
         !(stops(Traffic::All) || stops(Traffic::of(&envelope.body)))
     }
 
+    /// Whether exactly this is cut.
+    pub(crate) fn is_cut(&self, from: NodeId, to: NodeId, traffic: Traffic) -> bool {
+        self.cut.contains(&(from, to, traffic))
+    }
+
+    /// What is cut on the ways from a node.
+    pub(crate) fn cuts(&self, from: NodeId) -> impl Iterator<Item = (NodeId, Traffic)> {
+        let here = self.cut.range((from, NodeId(0), Traffic::All)..).take_while(move |(at, _, _)| *at == from);
+        here.filter(move |(_, to, _)| *to != from).map(|(_, to, traffic)| (*to, *traffic))
+    }
+
+    /// What waits on the ways from a node.
+    pub(crate) fn clogs(&self, from: NodeId) -> impl Iterator<Item = (NodeId, Traffic)> {
+        self.clogged.iter().filter(move |((at, _), _)| *at == from).map(|((_, to), (traffic, _))| (*to, *traffic))
+    }
+
     /// Nothing of a kind passes from one node to another any more.
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId, traffic: Traffic) {
         self.cut.insert((from, to, traffic));

@@ -7,6 +7,9 @@ use crate::{
     scenario::{Act, Clockwork, Command, Expect, Fate, Place, Request, Sky, View},
 };
 
+/// Most nodes of a scenario.
+const NODES_MAX: u64 = 50;
+
 /// Requests of one `submit`.
 const SUBMIT_MAX: u64 = 10_000;
 
@@ -113,7 +116,8 @@ fn expect(words: &[&str]) -> Result<Expect, String> {
 }
 
 fn cluster_size(word: &str) -> Result<u64, String> {
-    word.parse().ok().filter(|nodes| (1..=9).contains(nodes)).ok_or_else(|| format!("cluster {word}: 1 to 9 nodes"))
+    let size = word.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
+    size.ok_or_else(|| format!("cluster {word}: 1 to {NODES_MAX} nodes"))
 }
 
 fn cut(words: &[&str]) -> Result<Command, String> {
@@ -252,7 +256,7 @@ mod tests {
                 "line 2: \"happy\" is no end of a request: done, refused, unknown, waiting",
             ),
             ("cluster 3\nexpect members n1 n1", "line 2: a colon follows whose log says it: n1:"),
-            ("cluster 30", "line 1: cluster 30: 1 to 9 nodes"),
+            ("cluster 51", "line 1: cluster 51: 1 to 50 nodes"),
         ] {
             assert_eq!(Scenario::parse(text).unwrap_err().to_string(), error);
         }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use raftdeck_node::compaction::Retention;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::network::Weather;
+use crate::{cluster::watch::Deed, network::Weather};
 
 /// A kind of fault, or of what an operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,47 @@ impl Kind {
         Kind::ReplaceVoters,
         Kind::Compact,
     ];
+
+    pub(crate) fn deed(self) -> Deed {
+        match self {
+            Kind::Crash
+            | Kind::CrashAll
+            | Kind::CrashLeader
+            | Kind::RotDisk
+            | Kind::CutFile
+            | Kind::WipeDisk
+            | Kind::LoseDisk => Deed::Kill,
+            Kind::Pause
+            | Kind::PauseLeader
+            | Kind::Cut
+            | Kind::CutOneWay
+            | Kind::CutLink
+            | Kind::CutTraffic
+            | Kind::IsolateLeader
+            | Kind::DeafLeader
+            | Kind::MuteLeader
+            | Kind::HoldDisk
+            | Kind::FailSync
+            | Kind::FailWrite
+            | Kind::FullDisk
+            | Kind::ClockJump
+            | Kind::ClockRate => Deed::Break,
+            Kind::Transfer | Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters | Kind::Compact => Deed::Life,
+        }
+    }
+
+    /// Whoever leads is hit, and not any node.
+    pub(crate) fn hits_the_leader(self) -> bool {
+        matches!(
+            self,
+            Kind::CrashLeader
+                | Kind::PauseLeader
+                | Kind::IsolateLeader
+                | Kind::DeafLeader
+                | Kind::MuteLeader
+                | Kind::Transfer
+        )
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Runs a scenario and tells what happened, under each command.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use raftdeck_jobs::{Ack, JobId, LeaseToken, NewJob, Op, Reply, SessionCall, SessionId};
@@ -9,7 +9,10 @@ use raftdeck_raft::NodeId;
 use thiserror::Error;
 
 use crate::{
-    cluster::{Cluster, Happening, Options, Steer},
+    cluster::{
+        Cluster, Happening, Options, Steer,
+        watch::{Deed, Sink},
+    },
     expect::{self, Answer},
     scenario::{Act, Clockwork, Command, Expect, ParseError, Request, Scenario, Sky, View},
     vfs::{Drive, Operation},
@@ -61,29 +64,72 @@ pub fn rewrite(text: &str, seed: u64) -> Result<String, PlayError> {
 ///
 /// # Errors
 /// See [`PlayError`].
-pub fn play(text: &str, seed: u64, mut tell: impl FnMut(&str, &[String])) -> Result<(), PlayError> {
-    let scenario = Scenario::parse(text)?;
+pub fn play(text: &str, seed: u64, tell: impl FnMut(&str, &[String])) -> Result<(), PlayError> {
+    perform(&Scenario::parse(text)?, seed, None, tell)
+}
+
+/// As [`play`], while somebody may look on.
+pub(crate) fn perform(
+    scenario: &Scenario,
+    seed: u64,
+    sink: Option<&Sink>,
+    mut tell: impl FnMut(&str, &[String]),
+) -> Result<(), PlayError> {
     let mut stage: Option<Stage> = None;
-    for (line, command) in &scenario.lines {
+    for (at, (line, command)) in scenario.lines.iter().enumerate() {
         let Some(command) = command else {
+            if let Some(stage) = &mut stage {
+                stage.cluster.announce(Deed::Comment, || line.clone());
+            }
             tell(line, &[]);
             continue;
         };
+        if let (Some(stage), Some(deed)) = (&mut stage, deed(command)) {
+            stage.cluster.announce(deed, || line.clone());
+        }
         let stopped = |stop| match stop {
             Stop::Violation(violation) => PlayError::Violation { command: line.clone(), violation },
             Stop::Unexpected(found) => PlayError::Unexpected { command: line.clone(), found },
         };
         let happened = match (command, &mut stage) {
             (Command::Cluster { nodes, batch }, _) => {
-                stage = Some(Stage::new(*nodes, *batch, seed).map_err(|v| stopped(v.into()))?);
+                let stage = stage.insert(Stage::new(*nodes, *batch, seed).map_err(|v| stopped(v.into()))?);
+                if let Some(sink) = sink {
+                    let about = scenario.lines[..=at].iter().map(|(line, _)| line.clone());
+                    stage.cluster.watch(Arc::clone(sink), true, about);
+                }
                 Vec::new()
             }
             (_, Some(stage)) => stage.run(command).map_err(stopped)?,
             (_, None) => unreachable!("a scenario begins with its cluster"),
         };
+        if let (Some(stage), Command::Expect(_)) = (&mut stage, command) {
+            stage.cluster.announce(Deed::Proof, || format!("{line}: so it is"));
+        }
         tell(line, &happened);
     }
+    if let Some(stage) = &mut stage {
+        stage.cluster.look();
+    }
     Ok(())
+}
+
+/// What a command does to the cluster; none for an expectation, of which it is not known before.
+fn deed(command: &Command) -> Option<Deed> {
+    match command {
+        Command::Cluster { .. } | Command::Show(_) | Command::Expect(_) => None,
+        Command::Run(_) | Command::Ask(..) => Some(Deed::Life),
+        Command::Cut { .. } | Command::Clog(..) | Command::Weather(_) | Command::Clock(..) => Some(Deed::Break),
+        Command::Age(..) => Some(Deed::Kill),
+        Command::Heal | Command::Unclog(..) => Some(Deed::Mend),
+        Command::Do(act, _) => Some(match act {
+            Act::Crash | Act::Tear | Act::Wipe | Act::Lose => Deed::Kill,
+            Act::Reset | Act::Pause | Act::Hold | Act::Fail => Deed::Break,
+            Act::Resume | Act::Release => Deed::Mend,
+            Act::Start | Act::Join => Deed::Start,
+            Act::Timeout => Deed::Life,
+        }),
+    }
 }
 
 /// Why a command stops the scenario.

@@ -18,7 +18,7 @@ const NODES_MAX: u64 = 9;
 
 /// What a strike was.
 pub(crate) enum Struck {
-    Fault(&'static str, NodeId),
+    Fault(Kind, NodeId),
     Mended,
     Nothing,
 }
@@ -38,6 +38,7 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
     if resets.random_bool(plan.resets) {
         cluster.reset(if resets.random_bool(0.5) { leader } else { any });
     }
+    let hit = if kind.hits_the_leader() { leader } else { any };
     match kind {
         Kind::Crash => cluster.crash(any),
         Kind::CrashAll => ids.iter().for_each(|id| cluster.crash(*id)),
@@ -91,7 +92,7 @@ pub(crate) fn strike(cluster: &mut Cluster, plan: &Plan, seed: u64, number: u32)
         }
         Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters => return change(cluster, kind, leader, rng),
     }
-    Ok(Struck::Fault(kind.name(), any))
+    Ok(Struck::Fault(kind, hit))
 }
 
 fn drive(cluster: &Cluster, node: NodeId, work: impl FnOnce(&Drive)) {
@@ -147,7 +148,7 @@ fn change(cluster: &mut Cluster, kind: Kind, leader: NodeId, rng: &mut StdRng) -
         }
     };
     cluster.steer(leader, Steer::Change(change))?;
-    Ok(Struck::Fault(kind.name(), leader))
+    Ok(Struck::Fault(kind, leader))
 }
 
 /// Ends some faults: the network's, and those of some nodes.

@@ -8,16 +8,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
 use raftdeck_raft::{Index, Membership, NodeId, Observation, RoleKind, Sending, StorageId, Term, TransferOutcome};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use crate::{
-    cluster::{Cluster, Happening, Options},
+    cluster::{
+        Cluster, Happening, Options,
+        watch::{Deed, Sink, Unwatched},
+    },
     network::{Traffic, Weather},
     plan::Plan,
+    show::asserted,
     strike::{Struck, mend_node, strike},
     violation::Violation,
     words,
@@ -78,6 +82,11 @@ pub struct Outcome {
 /// Runs one seed. A law that the program itself watches over is a violation like any other.
 #[must_use]
 pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
+    run_watched(seed, options, None)
+}
+
+/// As [`run_seed`], while somebody may look on. If that one leaves, it is the end: this panics with [`Unwatched`].
+pub(crate) fn run_watched(seed: u64, options: &SwarmOptions, sink: Option<Sink>) -> Outcome {
     let mut run = match Run::new(seed, options) {
         Ok(run) => run,
         Err(violation) => {
@@ -85,18 +94,25 @@ pub fn run_seed(seed: u64, options: &SwarmOptions) -> Outcome {
             return Outcome { seed, counts, violation: Some(violation), told };
         }
     };
-    let ended = catch_unwind(AssertUnwindSafe(|| run.phases()));
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(sink) = sink {
+            let nodes = run.cluster.ids().len();
+            let kinds: Vec<&str> = run.plan.kinds.iter().map(|kind| kind.name()).collect();
+            let about = format!("# seed {seed}: {nodes} nodes, and of faults it has {}", kinds.join(", "));
+            run.cluster.watch(sink, false, [about]);
+        }
+        run.phases()
+    }));
+    let ended = ended.unwrap_or_else(|panic| {
+        if panic.is::<Unwatched>() {
+            resume_unwind(panic);
+        }
+        Err(asserted(&*panic))
+    });
     run.tell();
     run.count();
     let (counts, told) = (run.counts, run.told);
-    let violation = match ended {
-        Ok(ended) => ended.err(),
-        Err(panic) => {
-            let words = panic.downcast_ref::<String>().cloned();
-            let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-            Some(Violation::Assertion { words })
-        }
-    };
+    let violation = ended.err();
     Outcome { seed, counts, violation, told }
 }
 
@@ -179,10 +195,16 @@ impl Run<'_> {
         let struck = strike(&mut self.cluster, &self.plan, self.seed, number)?;
         match struck {
             Struck::Fault(kind, node) => {
-                *self.counts.faults.entry(kind).or_default() += 1;
-                self.say(now_us, || format!("fault {number}: {kind} {node}"));
+                *self.counts.faults.entry(kind.name()).or_default() += 1;
+                let line = format!("fault {number}: {} {node}", kind.name());
+                self.cluster.announce(kind.deed(), || line.clone());
+                self.say(now_us, || line);
             }
-            Struck::Mended => self.say(now_us, || format!("fault {number}: some things are mended")),
+            Struck::Mended => {
+                let line = format!("fault {number}: some things are mended");
+                self.cluster.announce(Deed::Mend, || line.clone());
+                self.say(now_us, || line);
+            }
             Struck::Nothing => {}
         }
         Ok(())
@@ -236,6 +258,9 @@ impl Run<'_> {
         let Some(core) = self.draw_majority() else { return Ok(None) };
         let highest = self.highest_term();
         *self.counts.reached.entry("majority-healed").or_default() += 1;
+        let named = core.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ");
+        self.cluster
+            .announce(Deed::Mend, || format!("{named} are healed, the others not: they must elect and acknowledge"));
         for id in self.cluster.ids() {
             if core.contains(&id) {
                 mend_node(&mut self.cluster, id)?;
@@ -356,6 +381,7 @@ impl Run<'_> {
     /// Everything healed: the cluster must come to rest, nothing may be missing, and nothing may disturb it.
     fn rest(&mut self, content: Option<Term>) -> Result<(), Violation> {
         self.cluster.heal();
+        self.cluster.announce(Deed::Mend, || "everything is healed: it must come to rest, with nothing lost".into());
         self.calm_weather();
         for id in self.cluster.ids() {
             mend_node(&mut self.cluster, id)?;

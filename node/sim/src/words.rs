@@ -7,7 +7,7 @@ use raftdeck_raft::{
     Term, TransferOutcome, VoteRefusal,
 };
 
-use crate::cluster::Happening;
+use crate::{cluster::Happening, network::Traffic};
 
 /// A happening as a line; nothing for what would only repeat another line.
 pub(crate) fn line(happening: &Happening) -> Option<String> {
@@ -58,6 +58,17 @@ fn reply_in_words(index: Index, reply: &Reply) -> String {
         Reply::Heartbeats(_) | Reply::Cancelled(_) | Reply::Ticked { .. } | Reply::Repeated { .. } => {
             format!("done at index {index}")
         }
+    }
+}
+
+/// What goes over a link.
+pub(crate) fn traffic(traffic: Traffic) -> &'static str {
+    match traffic {
+        Traffic::All => "messages",
+        Traffic::Votes => "votes",
+        Traffic::Entries => "entries",
+        Traffic::Heartbeats => "heartbeats",
+        Traffic::Orders => "orders to campaign",
     }
 }
 

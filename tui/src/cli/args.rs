@@ -247,19 +247,20 @@ pub struct Remove {
 /// `sim`.
 #[derive(Debug, Args)]
 pub struct Sim {
-    /// A scenario to play; without one, seeds are run
+    /// A scenario to play; without one, seeds are run. On a terminal, unless with --json or --trace, the console shows it,
+    /// with time in your hand
     pub file: Option<PathBuf>,
-    /// Seed of the scenario
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of the scenario [default: 1]; without one, the only seed to run, which the console shows
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Seeds to run, both ends included
-    #[arg(long, value_name = "A..B", default_value = "1..100", value_parser = seeds)]
+    #[arg(long, value_name = "A..B", default_value = "1..100", value_parser = seeds, conflicts_with = "seed")]
     pub seeds: RangeInclusive<u64>,
     /// Simulated seconds with faults, for each seed
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Nodes at the start; each seed draws 3 to 7 of them unless told
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=50))]
     pub nodes: Option<u8>,
     /// Only these faults, by number: what a shrunk seed is left with
     #[arg(long, value_name = "N,..", value_delimiter = ',')]

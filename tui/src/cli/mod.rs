@@ -121,7 +121,7 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
         Some(Verb::Transfer { node }) => transfer::run(&target()?, node, out).await,
         Some(Verb::Snapshot { node }) => transfer::snapshot(&target()?, node, out).await,
         Some(Verb::Watch { plain: _ }) => watch::run(&status::complete(target()?).await, out).await,
-        Some(Verb::Sim(args)) => sim::run(args, out),
+        Some(Verb::Sim(args)) => sim::run(args, call.look.look(), out).await,
     }
 }
 

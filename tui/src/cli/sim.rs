@@ -3,20 +3,25 @@
 //! With a file it plays a scenario and prints it as a transcript; without, it runs many seeds with random faults, on all
 //! cores, and says what was done in them. A seed that breaks a law is shrunk to the faults that it needs, and printed as
 //! the one command that runs it again.
+//!
+//! On a terminal a scenario, or one seed, is shown by the console instead.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{self, IsTerminal as _},
+    ops::RangeInclusive,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Instant,
 };
 
-use raftdeck_sim::{Outcome, SwarmOptions, run_seed, shrink};
+use raftdeck_sim::{Outcome, Scenario, SwarmOptions, run_seed, shrink};
 use serde::Serialize;
 
 use super::{args::Sim, failure::Failure, out::Out};
+use crate::console::{self, Look, Simulation};
 
 /// Failing seeds that are shrunk: each takes many runs.
 const SHRUNK_MAX: usize = 3;
@@ -51,28 +56,48 @@ struct Violated {
 /// `raftdeck sim`.
 ///
 /// # Errors
-/// A law was broken, or the scenario came otherwise than its file says.
-pub fn run(args: &Sim, out: Out) -> Result<(), Failure> {
-    match &args.file {
-        Some(file) => play(file, args.seed, out),
-        None => swarm(args, out),
-    }
+/// A law was broken, or the scenario came otherwise than its file says; or the terminal went away.
+pub async fn run(args: &Sim, look: Look, out: Out) -> Result<(), Failure> {
+    let shows = io::stdout().is_terminal() && io::stdin().is_terminal() && !out.json && !args.trace;
+    let simulation = match (&args.file, args.seed) {
+        (Some(file), seed) if shows => {
+            let seed = seed.unwrap_or(1);
+            let scenario = Scenario::parse(&read(file)?).map_err(|e| at(file, &e))?;
+            Simulation::of_scenario(scenario, seed, format!("raftdeck sim {} --seed {seed}", file.display()))
+        }
+        (Some(file), seed) => return play(file, seed.unwrap_or(1), out),
+        (None, Some(seed)) if shows => {
+            Simulation::of_seed(seed, options(args), again(args, seed, options(args).only.as_ref()))
+        }
+        (None, seed) => return swarm(args, &seed.map_or_else(|| args.seeds.clone(), |seed| seed..=seed), out),
+    };
+    console::simulate(simulation, look).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|e| at(file, &e))
+}
+
+fn at(file: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Refused(format!("{}: {error}", file.display()))
 }
 
 fn play(file: &Path, seed: u64, out: Out) -> Result<(), Failure> {
-    let at = |error: &dyn std::fmt::Display| Failure::Refused(format!("{}: {error}", file.display()));
-    let text = fs::read_to_string(file).map_err(|e| at(&e))?;
-    let told = raftdeck_sim::rewrite(&text, seed).map_err(|e| at(&e))?;
+    let told = raftdeck_sim::rewrite(&read(file)?, seed).map_err(|e| at(file, &e))?;
     out.say(&told.lines().collect::<Vec<_>>(), || told.trim_end().to_owned())
 }
 
-fn swarm(args: &Sim, out: Out) -> Result<(), Failure> {
-    let started = Instant::now();
+fn options(args: &Sim) -> SwarmOptions {
     let only = args.only.as_ref().map(|only| only.iter().copied().collect::<BTreeSet<u32>>());
-    let options = SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from), only, tells: args.trace };
-    let outcomes = run_seeds(*args.seeds.start(), *args.seeds.end(), &options);
+    SwarmOptions { seconds: args.seconds, nodes: args.nodes.map(u64::from), only, tells: args.trace }
+}
+
+fn swarm(args: &Sim, seeds: &RangeInclusive<u64>, out: Out) -> Result<(), Failure> {
+    let started = Instant::now();
+    let options = options(args);
+    let outcomes = run_seeds(*seeds.start(), *seeds.end(), &options);
     let mut report = Report {
-        seeds: args.seeds.end() - args.seeds.start() + 1,
+        seeds: seeds.end() - seeds.start() + 1,
         simulated_s: outcomes.iter().map(|o| o.counts.simulated_us).sum::<u64>() / 1_000_000,
         wall_s: started.elapsed().as_secs_f64(),
         events: outcomes.iter().map(|o| o.counts.events).sum(),

@@ -95,6 +95,11 @@ impl Checks {
         }
     }
 
+    /// Somebody who sees more has found a law broken.
+    pub(crate) fn told(&mut self, evidence: String) {
+        self.found(evidence);
+    }
+
     fn found(&mut self, evidence: String) {
         if self.broken.len() < BROKEN_MAX && !self.broken.contains(&evidence) {
             self.broken.push(evidence);

@@ -23,6 +23,8 @@ use super::{
     msg::{Body, Cmd, Msg},
     net::{Clock, Ears},
     record::Writer,
+    run,
+    simulation::Stretch,
     term::Screen,
     update::update,
     view,
@@ -86,12 +88,22 @@ impl Signals {
     }
 }
 
+/// The next of what is simulated. Waits for ever where nothing is.
+async fn next(stretches: &mut Option<mpsc::Receiver<Stretch>>) -> Option<Stretch> {
+    match stretches {
+        Some(stretches) => stretches.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The loop and what it owns.
 pub(crate) struct Deck {
     pub(crate) model: Model,
     pub(crate) screen: Screen,
-    /// None while a recording is looked at.
+    /// None while no cluster is looked at.
     pub(crate) hands: Option<Hands>,
+    /// What a simulation tells.
+    pub(crate) stretches: Option<mpsc::Receiver<Stretch>>,
     pub(crate) inbox: mpsc::Receiver<Msg>,
     pub(crate) ears: Ears,
     pub(crate) signals: Signals,
@@ -111,6 +123,7 @@ impl Deck {
             tokio::select! {
                 Some(msg) = self.inbox.recv() => batch.push(msg),
                 () = self.ears.newest.changed() => {}
+                Some(stretch) = next(&mut self.stretches), if run::wants(&self.model) => batch.push(self.of(stretch)),
                 () = sleep(tick), if self.model.ages() => batch.push(self.tick()),
                 () = sleep_until(last_frame + FRAME), if dirty => {}
                 _ = self.signals.go_on.recv() => {
@@ -143,6 +156,7 @@ impl Deck {
                     self.obey(cmd).await?;
                 }
             }
+            dirty |= self.simulate();
             self.record();
             if urgent || (dirty && last_frame.elapsed() >= FRAME) {
                 self.screen.draw(|frame| view::draw(&self.model, frame))?;
@@ -150,6 +164,25 @@ impl Deck {
                 dirty = false;
             }
         }
+    }
+
+    /// Takes what was simulated meanwhile and is wanted, for at most a frame: keys come before it.
+    fn simulate(&mut self) -> bool {
+        let until = Instant::now() + FRAME;
+        let mut any = false;
+        while run::wants(&self.model)
+            && Instant::now() < until
+            && let Some(stretch) = self.stretches.as_mut().and_then(|stretches| stretches.try_recv().ok())
+        {
+            let msg = self.of(stretch);
+            update(&mut self.model, msg);
+            any = true;
+        }
+        any
+    }
+
+    fn of(&self, stretch: Stretch) -> Msg {
+        Msg { at: self.ears.clock.now(), body: Body::Stretch(Box::new(stretch)) }
     }
 
     fn tick(&self) -> Msg {

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use raftdeck_shared::wire::{self, ObservationKind as Kind};
 
 use super::{
+    deed::Deed,
     msg::{NodeMsg, Time},
     theme::Tone,
     world::{Fact, World},
@@ -24,6 +25,9 @@ pub(crate) const KEPT_MS: u64 = 600_000;
 /// Bytes of facts kept of a running cluster, as estimated by [`weight`].
 pub(crate) const KEPT_BYTES: usize = 24 << 20;
 
+/// The same of a simulation, in which more happens.
+const KEPT_SIMULATED_BYTES: usize = 96 << 20;
+
 /// A still is made after so many facts: the most that one step back has to take again.
 const STILL_EVERY: u64 = 8192;
 
@@ -34,10 +38,14 @@ const STILLS_MAX: u64 = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mark {
     Nothing,
+    /// An observation that is no line of the story.
+    Seen,
     /// A line of the story.
     Event,
     /// A fault, an act of the operator, a role changed: where one wants to jump to.
     Turn,
+    /// A law was broken.
+    Broken,
 }
 
 #[derive(Clone, Debug)]
@@ -55,21 +63,44 @@ pub(crate) struct Film {
     stills: VecDeque<(u64, World)>,
     bytes: usize,
     still_every: u64,
-    /// From a file: nothing is let go.
-    whole: bool,
+    kept: Kept,
+    /// Laws known to be broken.
+    broken: usize,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    ms: u64,
+    bytes: usize,
+}
+
+impl Kept {
+    const LIVE: Kept = Kept { ms: KEPT_MS, bytes: KEPT_BYTES };
+    const SIMULATED: Kept = Kept { ms: u64::MAX, bytes: KEPT_SIMULATED_BYTES };
+    const ALL: Kept = Kept { ms: u64::MAX, bytes: usize::MAX };
 }
 
 impl Film {
     /// Of a cluster that is watched from now on.
     pub(crate) fn of_live(world: World) -> Film {
+        Film::new(world, Kept::LIVE)
+    }
+
+    /// Of a simulation that is to begin.
+    pub(crate) fn of_simulation(world: World) -> Film {
+        Film::new(world, Kept::SIMULATED)
+    }
+
+    fn new(world: World, kept: Kept) -> Film {
         let stills = VecDeque::from([(0, world)]);
-        Film { first: 0, records: VecDeque::new(), stills, bytes: 0, still_every: STILL_EVERY, whole: false }
+        Film { first: 0, records: VecDeque::new(), stills, bytes: 0, still_every: STILL_EVERY, kept, broken: 0 }
     }
 
     /// Of a recording.
     pub(crate) fn of_records(records: impl ExactSizeIterator<Item = Record>) -> (Film, World) {
         let mut world = World::default();
-        let mut film = Film { whole: true, ..Film::of_live(world.clone()) };
+        let mut film = Film::new(world.clone(), Kept::ALL);
         film.still_every = STILL_EVERY.max(records.len() as u64 / STILLS_MAX);
         for record in records {
             world.take(record.at, &record.fact);
@@ -92,16 +123,18 @@ impl Film {
     pub(crate) fn push(&mut self, record: Record, after: &World) {
         self.bytes += weight(&record.fact);
         let now_ms = record.at.run_ms;
-        let mark = mark(&record.fact);
+        let found = after.checks.broken.len();
+        let mark = if found > self.broken { Mark::Broken } else { mark(&record.fact) };
+        self.broken = found;
         self.records.push_back((record, mark));
         if self.end() >= self.stills.back().map_or(0, |still| still.0) + self.still_every {
             self.stills.push_back((self.end(), after.clone()));
         }
         let old = |film: &Film| {
             let (first, _) = film.span()?;
-            Some(film.bytes > KEPT_BYTES || now_ms.saturating_sub(first.run_ms) > KEPT_MS)
+            Some(film.bytes > film.kept.bytes || now_ms.saturating_sub(first.run_ms) > film.kept.ms)
         };
-        while !self.whole && self.stills.len() > 1 && old(self) == Some(true) {
+        while self.stills.len() > 1 && old(self) == Some(true) {
             let upto = self.stills[1].0;
             self.stills.pop_front();
             while self.first < upto {
@@ -135,16 +168,36 @@ impl Film {
         self.first + self.records.partition_point(|(record, _)| record.at.run_ms <= run_ms) as u64
     }
 
-    /// The next record that matters so much at or after a position, or the last one before it.
-    pub(crate) fn find(&self, position: u64, back: bool, least: Mark) -> Option<u64> {
+    /// The next record at or after a position that is looked for, or the last one before it.
+    pub(crate) fn find(&self, position: u64, back: bool, wanted: impl Fn(&Fact, Mark) -> bool) -> Option<u64> {
         let at = usize::try_from(position.clamp(self.first, self.end()) - self.first).ok()?;
-        let matters = |(_, (_, mark)): &(usize, &(Record, Mark))| *mark >= least;
+        let matters = |(_, (record, mark)): &(usize, &(Record, Mark))| wanted(&record.fact, *mark);
         let found = if back {
-            self.records.iter().enumerate().take(at).rev().find(matters)
+            self.records.iter().enumerate().take(at).rev().find(&matters)
         } else {
-            self.records.iter().enumerate().skip(at).find(matters)
+            self.records.iter().enumerate().skip(at).find(&matters)
         };
         found.map(|(at, _)| self.first + at as u64)
+    }
+
+    /// The position that shows a record that was found: behind what its node then says of itself, if that comes at once and
+    /// before anything else that is looked for.
+    pub(crate) fn settled(&self, at: u64, wanted: impl Fn(&Fact, Mark) -> bool) -> u64 {
+        let kept = |position: u64| self.records.get(usize::try_from(position.checked_sub(self.first)?).ok()?);
+        let Some((Record { at: time, fact: Fact::Node(of, NodeMsg::Observed(_)) }, _)) = kept(at) else {
+            return at + 1;
+        };
+        for next in at + 1.. {
+            match kept(next) {
+                Some((record, mark)) if record.at == *time && !wanted(&record.fact, *mark) => {
+                    if matches!(&record.fact, Fact::Node(slot, NodeMsg::Status(_)) if slot == of) {
+                        return next + 1;
+                    }
+                }
+                Some(_) | None => break,
+            }
+        }
+        at + 1
     }
 
     /// The record at a position, if it is kept.
@@ -179,7 +232,7 @@ fn weight(fact: &Fact) -> usize {
         Fact::Node(_, NodeMsg::Connecting | NodeMsg::Retrying { .. } | NodeMsg::Dropped(_)) => 40,
         Fact::Member { name, api, .. } => name.len() + api.len(),
         Fact::Moved { api, .. } => api.len(),
-        Fact::Own(_, text) => text.len(),
+        Fact::Own(_, text) | Fact::Broken(text) | Fact::Script { text, .. } => text.len(),
         Fact::Jobs(page) => 400 * page.jobs.len(),
         Fact::Job(job) => 1_000 + 120 * job.history.len(),
     }
@@ -188,6 +241,11 @@ fn weight(fact: &Fact) -> usize {
 fn mark(fact: &Fact) -> Mark {
     match fact {
         Fact::Own(Tone::You, _) => Mark::Turn,
+        Fact::Script { deed, .. } => match deed {
+            Deed::Kill | Deed::Break | Deed::Mend | Deed::Start => Mark::Turn,
+            Deed::Comment | Deed::Life | Deed::Proof => Mark::Event,
+        },
+        Fact::Broken(_) => Mark::Broken,
         Fact::Own(_, _) => Mark::Event,
         Fact::Node(_, NodeMsg::Observed(o)) => mark_of(o),
         Fact::Node(_, NodeMsg::Dropped(_)) => Mark::Event,
@@ -210,7 +268,7 @@ fn mark_of(o: &wire::Observation) -> Mark {
         | Kind::Committed
         | Kind::Progress
         | Kind::Job
-        | Kind::Snapshot => Mark::Nothing,
+        | Kind::Snapshot => Mark::Seen,
     }
 }
 
@@ -265,10 +323,11 @@ mod tests {
         let (film, _) = Film::of_records(
             tones.iter().enumerate().map(|(at, t)| record(at as u64, *t)).collect::<Vec<_>>().into_iter(),
         );
-        assert_eq!(film.find(0, false, Mark::Turn), Some(1));
-        assert_eq!(film.find(2, false, Mark::Turn), Some(4));
-        assert_eq!(film.find(5, false, Mark::Turn), None);
-        assert_eq!(film.find(4, true, Mark::Turn), Some(1));
-        assert_eq!(film.find(4, true, Mark::Event), Some(3));
+        let turn = |_: &Fact, mark: Mark| mark >= Mark::Turn;
+        assert_eq!(film.find(0, false, turn), Some(1));
+        assert_eq!(film.find(2, false, turn), Some(4));
+        assert_eq!(film.find(5, false, turn), None);
+        assert_eq!(film.find(4, true, turn), Some(1));
+        assert_eq!(film.find(4, true, |_, mark| mark >= Mark::Event), Some(3));
     }
 }

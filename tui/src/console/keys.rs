@@ -200,13 +200,18 @@ pub(crate) const TABLE: &[Binding] = &[
     row("queues", &["5"], Action::Go(View::Queues), "the queues, and how much waits in each"),
     row("log", &["6"], Action::Go(View::Log), "what the node under the cursor writes to its log"),
     row("faults", &["7"], Action::Go(View::Faults), "faults in force, and the measured effect of each"),
-    row("pause", &["p"], Action::Pause, "pause and play: the screen as it was then, while the cluster goes on")
-        .footer("pause"),
-    row("live", &["L"], Action::Live, "back to now"),
+    row(
+        "pause",
+        &["p"],
+        Action::Pause,
+        "pause and play: the screen as it was then, while the cluster goes on; a simulation stops",
+    )
+    .footer("pause"),
+    row("live", &["L"], Action::Live, "back to now; of a simulation to as far as it is, and then on to its end"),
     row("step-back", &[","], Action::Step(Way::Back), "100 ms back"),
     row("step-on", &["."], Action::Step(Way::On), "100 ms on"),
     row("event-back", &["["], Action::Event(Way::Back), "to the event before"),
-    row("event-on", &["]"], Action::Event(Way::On), "to the next event"),
+    row("event-on", &["]"], Action::Event(Way::On), "to the next event, of those that are listed"),
     row("jump-back", &["{"], Action::Jump(Way::Back), "to the fault or election before"),
     row("jump-on", &["}"], Action::Jump(Way::On), "to the next fault or election"),
     row("slower", &["-"], Action::Slower, "play slower"),
@@ -218,8 +223,13 @@ pub(crate) const TABLE: &[Binding] = &[
     row("theme", &["t"], Action::Theme, "dark, light, colour-blind safe, mono"),
     row("repaint", &["ctrl-l"], Action::Repaint, "paint the screen anew"),
     row("suspend", &["ctrl-z"], Action::Suspend, "back to the shell; fg returns"),
-    row("palette", &[":"], Action::Palette, "all of this by name: `:kill n3`, `:job 17`, `:at 12:04:21`")
-        .footer("command"),
+    row(
+        "palette",
+        &[":"],
+        Action::Palette,
+        "all of this by name: `:kill n3`, `:job 17`, `:at 12:04:21`, `:until leader`",
+    )
+    .footer("command"),
     row("help", &["?"], Action::Help, "these keys").footer("help"),
     row("quit", &["q", "ctrl-c"], Action::Quit, "quit").footer("quit"),
 ];

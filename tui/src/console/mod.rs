@@ -17,7 +17,7 @@
 //! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
 //! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
 //! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
-//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
+//! what must hold; `simulation` a simulated cluster as a source, `run` how far it goes, `deed` what a line of its script does, `headless` the same without a terminal; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
 //! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
 
@@ -26,6 +26,7 @@ mod browse;
 mod checks;
 mod config;
 mod deck;
+mod deed;
 mod dialog;
 mod dump;
 mod events;
@@ -34,6 +35,7 @@ mod film;
 mod filter;
 mod fuzzy;
 mod hands;
+mod headless;
 mod jobs;
 mod keymap;
 mod keys;
@@ -50,6 +52,8 @@ mod picture;
 mod quorum;
 mod record;
 mod reign;
+mod run;
+mod simulation;
 mod status;
 mod story;
 mod tail;
@@ -85,15 +89,17 @@ use self::{
     deck::{Deck, QUEUE_MAX, Signals, read_keys},
     film::{Film, Record},
     hands::Hands,
-    model::Model,
+    model::{Model, Source},
     msg::Slot,
     net::{Clock, Ears},
     record::Writer,
+    run::Run,
+    simulation::Stretch,
     term::Screen,
     theme::{Glyphs, Skin},
-    world::Fact,
+    world::{Fact, World},
 };
-pub use self::{hands::Launcher, theme::Theme};
+pub use self::{hands::Launcher, headless::Headless, simulation::Simulation, theme::Theme};
 
 /// A member to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +165,7 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
     let hands = hands(&options, &ears)?;
     let mut model = model(&options, ears.clock);
     model.can_restart = options.launcher.is_some();
-    open(model, Some(hands), ears, inbox).await
+    open(model, Some(hands), None, ears, inbox).await
 }
 
 /// Shows a recording in the console.
@@ -174,16 +180,44 @@ pub async fn replay(file: &Path, look: Look) -> anyhow::Result<()> {
     };
     let (ears, inbox) = ears();
     let mut model = model(&ConsoleOptions { look, ..ConsoleOptions::default() }, ears.clock);
-    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-    replayed(&mut model, records, &name, first);
-    open(model, None, ears, inbox).await
+    replayed(&mut model, records, first);
+    open(model, None, None, ears, inbox).await
+}
+
+/// Shows a simulation in the console, with its time in the operator's hand.
+///
+/// # Errors
+/// As [`run`].
+pub async fn simulate(simulation: Simulation, look: Look) -> anyhow::Result<()> {
+    need_terminal("raftdeck sim, in a pipe")?;
+    let (ears, inbox) = ears();
+    let mut model = model(&ConsoleOptions { look, ..ConsoleOptions::default() }, ears.clock);
+    let mut stretches = simulation.start().context("cannot simulate")?;
+    simulated(&mut model, simulation);
+    if let Some(first) = stretches.recv().await {
+        begun(&mut model, first);
+    }
+    open(model, None, Some(stretches), ears, inbox).await
+}
+
+/// Makes a model that looks at a simulation which has not begun.
+fn simulated(model: &mut Model, simulation: Simulation) {
+    model.live = World::simulated();
+    model.film = Film::of_simulation(model.live.clone());
+    model.source = Source::Simulation(Box::new(Run::new(simulation)));
+}
+
+/// Looks at the beginning of a simulation.
+fn begun(model: &mut Model, first: Stretch) {
+    run::take(model, first);
+    past::to(model, 0);
 }
 
 /// Makes a model that looks at a recording, from a time of it on.
-fn replayed(model: &mut Model, records: Vec<Record>, name: &str, run_ms: u64) {
+fn replayed(model: &mut Model, records: Vec<Record>, run_ms: u64) {
     let (film, end) = Film::of_records(records.into_iter());
     (model.film, model.live) = (film, end);
-    model.replay = Some(text::clean(name));
+    model.source = Source::Recording;
     past::to(model, run_ms);
     past::pause(model);
 }
@@ -279,7 +313,13 @@ fn model(options: &ConsoleOptions, clock: Clock) -> Model {
 }
 
 /// Takes the terminal and runs the loop.
-async fn open(model: Model, hands: Option<Hands>, ears: Ears, inbox: mpsc::Receiver<msg::Msg>) -> anyhow::Result<()> {
+async fn open(
+    model: Model,
+    hands: Option<Hands>,
+    stretches: Option<mpsc::Receiver<Stretch>>,
+    ears: Ears,
+    inbox: mpsc::Receiver<msg::Msg>,
+) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let mut screen = Screen::enter().context("cannot take the terminal")?;
     if model.mouse {
@@ -288,5 +328,5 @@ async fn open(model: Model, hands: Option<Hands>, ears: Ears, inbox: mpsc::Recei
     let (gone, input_gone) = oneshot::channel();
     let (queue, clock) = (ears.queue.clone(), ears.clock);
     std::thread::spawn(move || read_keys(&queue, clock, gone));
-    Deck { model, screen, hands, inbox, ears, signals, input_gone, writer: None }.run().await
+    Deck { model, screen, hands, stretches, inbox, ears, signals, input_gone, writer: None }.run().await
 }

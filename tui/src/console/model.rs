@@ -19,6 +19,7 @@ use super::{
     order::Order,
     palette::Palette,
     past::Past,
+    run::{Goal, Run},
     theme::{Skin, Tone},
     world::{Fact, World},
 };
@@ -138,6 +139,17 @@ pub(crate) struct Toast {
     pub(crate) until_run_ms: u64,
 }
 
+/// Where the facts come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// Nodes that run.
+    Cluster,
+    /// A file.
+    Recording,
+    /// A simulation, which goes as far as it is asked to.
+    Simulation(Box<Run>),
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     /// Of the console, whatever moment is shown.
@@ -145,8 +157,7 @@ pub(crate) struct Model {
     pub(crate) live: World,
     pub(crate) film: Film,
     pub(crate) past: Option<Past>,
-    /// The name of the recording that is looked at instead of a cluster.
-    pub(crate) replay: Option<String>,
+    pub(crate) source: Source,
 
     pub(crate) view: View,
     pub(crate) focus: Pane,
@@ -192,7 +203,7 @@ impl Model {
             film: Film::of_live(live.clone()),
             live,
             past: None,
-            replay: None,
+            source: Source::Cluster,
             view: View::default(),
             focus: Pane::default(),
             zoom: false,
@@ -227,7 +238,11 @@ impl Model {
 
     /// Something happened in the world.
     pub(crate) fn tell(&mut self, fact: Fact) {
-        let record = Record { at: self.now, fact };
+        self.learn(Record { at: self.now, fact });
+    }
+
+    /// Something happened in the world, at a time of its own.
+    pub(crate) fn learn(&mut self, record: Record) {
         self.live.take(record.at, &record.fact);
         self.film.push(record, &self.live);
     }
@@ -239,6 +254,14 @@ impl Model {
     /// Something on the screen changes without news: a countdown, an age, a toast that will go, time that is played.
     pub(crate) fn ages(&self) -> bool {
         self.toast.is_some() || self.playing() || browse::asks(self) || (self.past.is_none() && self.live.ages())
+    }
+
+    /// What the simulation is asked to go on to; none if it is not, or if there is none.
+    pub(crate) fn goal(&self) -> Option<&Goal> {
+        match &self.source {
+            Source::Simulation(run) => run.goal(),
+            Source::Cluster | Source::Recording => None,
+        }
     }
 
     pub(crate) fn playing(&self) -> bool {

@@ -9,8 +9,12 @@ use raftdeck_shared::{ids::NodeId, wire};
 
 use super::{
     jobs::{Job, Page},
+    simulation::Stretch,
     status::Status,
 };
+
+/// In place of a time or a length: of what does not come by itself.
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// When something happened: since the console started (for ageing) and as unix time (for showing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub(crate) enum Body {
     Told(Result<String, String>),
     /// Something on the screen ages.
     Tick,
+    /// A simulation has gone on.
+    Stretch(Box<Stretch>),
 }
 
 /// News of one node. What is large is shared with the history.
@@ -66,7 +72,7 @@ pub(crate) enum NodeMsg {
     Observed(Arc<wire::Observation>),
     /// Observations that will not come: lost at the node because this console was slow, or here.
     Dropped(u64),
-    /// The connection is gone; the next try is at this time since the start.
+    /// The connection is gone; the next try is at this time since the start, or [`NEVER`].
     Retrying {
         at_run_ms: u64,
         why: String,

@@ -10,11 +10,12 @@ use super::{
     field::Field,
     fuzzy,
     keymap::Row,
-    keys::Action,
-    model::{Dialog, Model, View},
+    keys::{Action, Way},
+    model::{Dialog, Model, Source, View},
     msg::{Cmd, Slot},
     order::Order,
     past,
+    run::{Goal, Stop},
     theme::{Theme, Tone},
     update,
 };
@@ -29,14 +30,15 @@ pub(crate) struct Palette {
 }
 
 /// Commands with a word behind them, as the command line has them, and what the word is.
-pub(crate) const WITH_WORD: [(&str, &str); 10] = [
+pub(crate) const WITH_WORD: [(&str, &str); 11] = [
     ("kill", "NODE"),
     ("cut", "NODE,.."),
     ("restart", "NODE"),
     ("node", "NODE: the cursor to it"),
     ("log", "NODE: its log"),
     ("job", "ID: that job"),
-    ("at", "HH:MM:SS[.mmm]: to that time, UTC"),
+    ("at", "HH:MM:SS[.mmm]: to that time, UTC; in a simulation since its start"),
+    ("until", "election, leader, commit, fault, violation, event, end, or 12.5s: on to there"),
     ("sort", "listed, name, role, term, last, lag, fault"),
     ("theme", "dark, light, colour-blind, mono"),
     ("filter", "WORDS"),
@@ -140,10 +142,16 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
         }
         "at" => {
             let of_day = of_day_ms(word).ok_or_else(|| format!("{word:?} is no time: write 12:04:21 or 12:04:21.4"))?;
+            if matches!(model.source, Source::Simulation(_)) {
+                past::hold(model);
+                past::to(model, of_day);
+                return Ok(Vec::new());
+            }
             let at = model.film.run_ms_of_day(of_day);
             past::to(model, at.ok_or_else(|| format!("{word} is not in what is kept here: {}", update::kept(model)))?);
             Ok(Vec::new())
         }
+        "until" => until(model, word).map(|()| Vec::new()),
         "sort" if model.view != View::Cluster => Err("the order of this list is changed by o and O".into()),
         "sort" => Order::named(word).map(|order| {
             model.order = order;
@@ -159,6 +167,31 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
         }
         _ => Err(format!("{name:?} takes no word; those that do: {}", WITH_WORD.map(|(name, _)| name).join(", "))),
     }
+}
+
+/// On to the next of what is named; a simulation runs until there is one.
+fn until(model: &mut Model, word: &str) -> Result<(), String> {
+    if let Some(stop) = Stop::NAMED.into_iter().find(|stop| stop.name() == word) {
+        past::jump(model, Way::On, stop);
+        return Ok(());
+    }
+    let end = word == "end";
+    let Source::Simulation(run) = &mut model.source else {
+        let known = Stop::NAMED.map(Stop::name).join(", ");
+        return Err(format!("{word:?} is nothing to go on to: there is {known}"));
+    };
+    if end {
+        run.go_on(Goal::End);
+        return Ok(());
+    }
+    let seconds: Option<f64> = word.strip_suffix('s').unwrap_or(word).parse().ok();
+    let ms = seconds.filter(|s| (0.0..1e7).contains(s)).map(|s| (s * 1000.0).round() as u64);
+    let known =
+        || format!("{word:?} is nothing to go on to: there is {}, end, 12.5s", Stop::NAMED.map(Stop::name).join(", "));
+    let ms = ms.ok_or_else(known)?;
+    past::hold(model);
+    past::to(model, ms);
+    Ok(())
 }
 
 fn node(model: &Model, word: &str) -> Result<Slot, String> {
@@ -178,13 +211,14 @@ fn of_day_ms(text: &str) -> Option<u64> {
 
 /// Asked by an act while the past is shown: it is the present that would be changed.
 pub(crate) fn must_be_live(model: &mut Model, name: &str) -> bool {
-    if model.replay.is_some() {
-        model.say(Tone::Warn, format!("{name}: this is a recording, nothing can be done to it"));
-    } else if model.past.is_some() {
-        model.say(Tone::Warn, format!("{name}: you look at the past; L goes back to now, then again"));
-    } else {
-        return false;
-    }
+    let why = match &model.source {
+        Source::Recording => "this is a recording, nothing can be done to it",
+        Source::Simulation(run) => run.of.hands_off(),
+        Source::Cluster if model.past.is_some() => "you look at the past; L goes back to now, then again",
+        Source::Cluster => return false,
+    };
+    let said = format!("{name}: {why}");
+    model.say(Tone::Warn, said);
     true
 }
 

@@ -1,14 +1,16 @@
 //! Where in time the operator looks, and how that moves: pause, play, step, jump, live again.
 //!
-//! A recording is a past without a present: the same moves, and "live" is its end.
+//! A recording is a past without a present: the same moves, and "live" is its end. A simulation is one whose end is not
+//! there yet: a move beyond what has been simulated asks it to go on (`run`).
 
 use super::{
     film::{Film, Mark},
     keys::Way,
-    model::Model,
+    model::{Model, Source},
     msg::Time,
+    run::{Goal, Stop},
     theme::Tone,
-    world::World,
+    world::{Fact, World},
 };
 
 /// One step by time.
@@ -65,32 +67,56 @@ impl Past {
     }
 }
 
-/// Time has passed: what plays moves on. A live film that is played to its end is live again.
+/// Time has passed: what plays moves on. A live film that is played to its end is live again; a simulation that is not as
+/// far yet is waited for.
 pub(crate) fn pass(model: &mut Model) {
     let now = model.now;
+    let end_ms = end_ms(model);
     let Some(past) = model.past.as_mut().filter(|past| past.playing) else { return };
     let by = now.run_ms.saturating_sub(past.moved_run_ms).saturating_mul(SPEEDS[past.speed]);
     past.moved_run_ms = now.run_ms;
     let at_cms = past.at_cms.saturating_add(by);
-    let end_ms = model.film.span().map_or(0, |(_, last)| last.run_ms);
-    if at_cms / 100 >= end_ms {
+    let goes_on = matches!(&model.source, Source::Simulation(run) if run.ending().is_none());
+    if at_cms / 100 >= end_ms && !goes_on {
         end(model);
         return;
     }
+    let at_cms = at_cms.min(end_ms.saturating_mul(100));
     past.go(&model.film, at_cms, model.film.position(at_cms / 100));
 }
 
-/// Pauses what is live or plays; plays what is paused.
+/// The newest time there is something of.
+fn end_ms(model: &Model) -> u64 {
+    match &model.source {
+        Source::Simulation(run) => run.upto_ms(),
+        Source::Cluster | Source::Recording => model.film.span().map_or(0, |(_, last)| last.run_ms),
+    }
+}
+
+/// Whether what is played will soon need more than has been simulated: within some 50 ms for who watches, more than a frame.
+pub(crate) fn hungry(past: &Past, upto_ms: u64) -> bool {
+    past.playing && upto_ms < past.at_ms() + 10 + SPEEDS[past.speed] / 2
+}
+
+/// Pauses what is live or plays, or runs on to something; plays what is paused.
 pub(crate) fn pause(model: &mut Model) {
     let now = model.now;
+    let end_ms = end_ms(model);
+    if let Source::Simulation(run) = &mut model.source
+        && run.go_no_further()
+    {
+        return;
+    }
+    let again = match &model.source {
+        Source::Cluster => false,
+        Source::Recording => true,
+        Source::Simulation(run) => run.ending().is_some(),
+    };
     match &mut model.past {
         Some(past) => {
             past.playing = !past.playing;
             past.moved_run_ms = now.run_ms;
-            if past.playing
-                && model.film.span().is_some_and(|(_, last)| past.at_ms() >= last.run_ms)
-                && model.replay.is_some()
-            {
+            if past.playing && past.at_ms() >= end_ms && again {
                 let first = model.film.span().map_or(0, |(first, _)| first.run_ms);
                 to(model, first);
             }
@@ -102,27 +128,55 @@ pub(crate) fn pause(model: &mut Model) {
     }
 }
 
-/// Back to the present; of a recording, to its end.
+/// Back to the present; of a recording, to its end. Of a simulation to as far as it is; from there, to its end.
 pub(crate) fn end(model: &mut Model) {
-    match (&model.replay, model.film.span()) {
-        (None, _) | (_, None) => model.past = None,
-        (Some(_), Some((_, last))) => {
+    let (Some((_, last)), Some(past)) = (model.film.span(), &mut model.past) else { return };
+    match &mut model.source {
+        Source::Cluster => model.past = None,
+        Source::Recording => {
+            past.playing = false;
             to(model, last.run_ms);
-            if let Some(past) = &mut model.past {
-                past.playing = false;
+        }
+        Source::Simulation(run) => {
+            let (was_playing, at_end) = (past.playing, past.at_ms() >= run.upto_ms());
+            past.playing = false;
+            match (run.ending(), at_end && !was_playing) {
+                (None, true) => run.go_on(Goal::End),
+                (ending, _) => {
+                    let ending = ending.cloned();
+                    let upto_ms = run.upto_ms();
+                    to(model, upto_ms);
+                    if let Some((tone, words)) = ending {
+                        model.say(tone, words);
+                    }
+                }
             }
         }
     }
 }
 
-/// To a time of the run, within what is kept.
+/// To a time of the run, within what is kept; a simulation goes on to it.
 pub(crate) fn to(model: &mut Model, run_ms: u64) {
-    let Some((first, last)) = model.film.span() else { return };
-    let run_ms = run_ms.clamp(first.run_ms, last.run_ms);
+    let Some((first, _)) = model.film.span() else { return };
+    let end_ms = end_ms(model);
+    if let Source::Simulation(run) = &mut model.source
+        && run_ms > end_ms
+    {
+        run.go_on(Goal::Time(run_ms));
+    }
+    let run_ms = run_ms.clamp(first.run_ms, end_ms.max(first.run_ms));
     let now = model.now;
     let past = model.past.get_or_insert_with(|| Past::new(&model.film, run_ms, now));
     past.go(&model.film, run_ms * 100, model.film.position(run_ms));
     past.moved_run_ms = now.run_ms;
+}
+
+/// To the record before a position, as the newest that is shown.
+pub(crate) fn to_position(model: &mut Model, position: u64) {
+    let Some(time) = position.checked_sub(1).and_then(|at| model.film.time(at)) else { return };
+    if let Some(past) = &mut model.past {
+        past.go(&model.film, time.run_ms * 100, position);
+    }
 }
 
 /// 100 ms, on a pause.
@@ -132,25 +186,33 @@ pub(crate) fn step(model: &mut Model, way: Way) {
     to(model, if way == Way::Back { at.saturating_sub(STEP_MS) } else { at + STEP_MS });
 }
 
-/// To the next record that matters so much, or the last one.
-pub(crate) fn jump(model: &mut Model, way: Way, least: Mark) {
+/// To the next record of a kind, or the last one. A simulation goes on until there is one.
+pub(crate) fn jump(model: &mut Model, way: Way, stop: Stop) {
     hold(model);
     let Some(past) = &model.past else { return };
-    // The record at `position - 1` is the one that is shown as the newest.
-    let from = if way == Way::Back { past.position.saturating_sub(1) } else { past.position };
-    let found = model.film.find(from, way == Way::Back, least);
-    match found.and_then(|at| Some((at, model.film.time(at)?))) {
-        Some((at, time)) => {
-            if let Some(past) = &mut model.past {
-                past.go(&model.film, time.run_ms * 100, at + 1);
-            }
+    let wanted = |fact: &Fact, mark: Mark| stop.is(fact, mark);
+    let shown = past.position;
+    let found = match way {
+        Way::On => model.film.find(shown, false, wanted).map(|at| model.film.settled(at, wanted)),
+        // What is shown is behind the record that it was gone to, perhaps by some.
+        Way::Back => {
+            std::iter::successors(model.film.find(shown, true, wanted), |at| model.film.find(*at, true, wanted))
+                .map(|at| model.film.settled(at, wanted))
+                .find(|position| *position < shown)
         }
-        None => {
-            let what = if least == Mark::Turn { "fault or election" } else { "event" };
-            let side = if way == Way::Back { "before: that is as far as the history goes" } else { "after this" };
-            model.say(Tone::Warn, format!("no {what} {side}"));
-        }
+    };
+    if let Some(position) = found {
+        to_position(model, position);
+        return;
     }
+    if let (Source::Simulation(run), Way::On) = (&mut model.source, way)
+        && run.ending().is_none()
+    {
+        run.go_on(Goal::Stop { stop, from: model.film.end() });
+        return;
+    }
+    let side = if way == Way::Back { "before: that is as far as the history goes" } else { "after this" };
+    model.say(Tone::Warn, format!("no {} {side}", stop.name()));
 }
 
 pub(crate) fn speed(model: &mut Model, way: Way) {
@@ -164,7 +226,11 @@ pub(crate) fn speed(model: &mut Model, way: Way) {
     }
 }
 
-fn hold(model: &mut Model) {
+/// Stands still, wherever it was about to go.
+pub(crate) fn hold(model: &mut Model) {
+    if let Source::Simulation(run) = &mut model.source {
+        run.go_no_further();
+    }
     match &mut model.past {
         Some(past) => past.playing = false,
         None => pause(model),

@@ -14,7 +14,7 @@ use raftdeck_shared::ids::{Index, NodeId, Term};
 
 use super::{
     msg::Slot,
-    quorum::Reach,
+    quorum::{Nodes, Reach},
     status::{Jobs, Link, Role, Status},
     world::{Node, World},
 };
@@ -59,13 +59,42 @@ impl Picture {
     }
 }
 
-fn reach(world: &World) -> Reach {
-    let mut reach = Reach::default();
+/// Who leads and what becomes of the jobs, as in [`Picture::of`], without all the rest: it is asked for with every word of
+/// every node.
+pub(crate) fn leader_and_jobs(world: &World) -> (Option<Slot>, Jobs) {
+    let live = || world.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
+    let term = live().map(|(_, s)| s.term).max().unwrap_or_default();
+    let mut claims = live().filter(|(_, s)| s.role == Role::Leader && s.term >= term).peekable();
+    let voters = if claims.peek().is_some() { voters(world) } else { Nodes::new() };
+    let leader = claims.find(|(_, s)| reaches(world, &voters, s.id) > voters.len() / 2).map(|(slot, _)| slot);
+    let best = leader
+        .and_then(|slot| world.node(slot)?.word())
+        .or_else(|| world.nodes.iter().filter_map(Node::word).max_by_key(|s| s.applied));
+    (leader, best.map(|s| s.jobs).unwrap_or_default())
+}
+
+/// How many voters a live node has a direct link to, with itself: as [`Reach::of`] counts them.
+fn reaches(world: &World, voters: &Nodes, of: NodeId) -> usize {
+    let live = || world.nodes.iter().filter(|n| n.live()).filter_map(Node::word);
+    let says = |s: &Status, of: NodeId, is: fn(Link) -> bool| s.peers.iter().any(|p| p.id == of && is(p.link));
+    let broken = |link| matches!(link, Link::Down | Link::Cut);
+    let breaks = |at: NodeId, to: NodeId| live().any(|s| s.id == at && says(s, to, broken));
+    let up = |id: NodeId| live().any(|s| s.id == id) || live().any(|s| says(s, id, |link| link == Link::Up));
+    let reached = |voter: NodeId| voter == of || (up(voter) && !breaks(of, voter) && !breaks(voter, of));
+    voters.iter().filter(|voter| reached(**voter)).count()
+}
+
+/// Who votes, as far as anyone knows.
+fn voters(world: &World) -> Nodes {
     let newest = world.nodes.iter().filter_map(Node::word).filter(|s| !s.voters.is_empty()).max_by_key(|s| s.commit);
-    reach.voters = match newest {
+    match newest {
         Some(status) => status.voters.iter().copied().collect(),
         None => world.nodes.iter().filter_map(|n| n.id).collect(),
-    };
+    }
+}
+
+fn reach(world: &World) -> Reach {
+    let mut reach = Reach { voters: voters(world), ..Reach::default() };
     for node in world.nodes.iter().filter(|n| n.live()) {
         let Some(status) = node.word() else { continue };
         reach.up.insert(status.id);

@@ -1,4 +1,5 @@
-//! The last minutes in slices of a second: which term had a leader, how many jobs ended, what was done and what went wrong.
+//! The last minutes in slices of a second: which term had a leader, how many jobs ended, what was done and what went wrong. Of a
+//! simulation, in which much happens in little time, the slices are a tenth of that.
 
 use std::collections::VecDeque;
 
@@ -7,14 +8,14 @@ use raftdeck_shared::{
     wire::{self, ObservationKind as Kind},
 };
 
-/// Seconds kept.
+/// Slices kept.
 const KEPT: usize = 600;
 
-/// One second.
+/// One slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
-    /// Of the run of the console.
-    pub(crate) second: u64,
+    /// Of the run of the console, from 0.
+    pub(crate) number: u64,
     /// Of the leader at the end of it; none without one.
     pub(crate) term: Option<Term>,
     /// Some part of it had no leader.
@@ -25,12 +26,34 @@ pub(crate) struct Slice {
     pub(crate) mark: Option<char>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tape {
+    slice_ms: u64,
     slices: VecDeque<Slice>,
 }
 
+impl Default for Tape {
+    fn default() -> Tape {
+        Tape { slice_ms: 1000, slices: VecDeque::new() }
+    }
+}
+
 impl Tape {
+    /// Of a simulation.
+    pub(crate) fn fine() -> Tape {
+        Tape { slice_ms: 100, ..Tape::default() }
+    }
+
+    /// The slice that a time of the run is in.
+    pub(crate) fn number(&self, run_ms: u64) -> u64 {
+        run_ms / self.slice_ms
+    }
+
+    /// Jobs ended in a slice, as they are called.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.slice_ms == 1000 { "jobs/s" } else { "jobs" }
+    }
+
     /// What holds now.
     pub(crate) fn pass(&mut self, run_ms: u64, term: Option<Term>, ended: u64) {
         let slice = self.now(run_ms);
@@ -39,7 +62,7 @@ impl Tape {
         slice.ended = slice.ended.max(ended);
     }
 
-    /// Of several marks in one second the first stays, but anything is more than an election.
+    /// Of several marks in one slice the first stays, but anything is more than an election.
     pub(crate) fn mark(&mut self, run_ms: u64, mark: char) {
         let slice = self.now(run_ms);
         if slice.mark.is_none_or(|there| there == 'E') {
@@ -64,16 +87,16 @@ impl Tape {
     }
 
     fn now(&mut self, run_ms: u64) -> &mut Slice {
-        let second = run_ms / 1000;
+        let number = self.number(run_ms);
         let last = self.slices.back().copied();
-        if last.is_none_or(|last| last.second < second) {
-            let unknown = Slice { second, term: None, gap: false, ended: 0, mark: None };
+        if last.is_none_or(|last| last.number < number) {
+            let unknown = Slice { number, term: None, gap: false, ended: 0, mark: None };
             let before = last.unwrap_or(unknown);
-            // Seconds in which nothing came are as the one before.
-            let from = (before.second + 1).max(second.saturating_sub(KEPT as u64)).min(second);
-            for quiet in from..=second {
+            // Slices in which nothing came are as the one before.
+            let from = (before.number + 1).max(number.saturating_sub(KEPT as u64)).min(number);
+            for quiet in from..=number {
                 self.slices.push_back(Slice {
-                    second: quiet,
+                    number: quiet,
                     gap: last.is_some() && before.term.is_none(),
                     mark: None,
                     ..before
@@ -86,17 +109,17 @@ impl Tape {
         self.slices.back_mut().expect("one was pushed")
     }
 
-    /// The slice of a second, with the jobs that ended in it.
-    pub(crate) fn at(&self, second: u64) -> Option<(Slice, u64)> {
-        let first = self.slices.front()?.second;
-        let at = usize::try_from(second.checked_sub(first)?).ok()?;
+    /// A slice, with the jobs that ended in it.
+    pub(crate) fn at(&self, number: u64) -> Option<(Slice, u64)> {
+        let first = self.slices.front()?.number;
+        let at = usize::try_from(number.checked_sub(first)?).ok()?;
         let slice = *self.slices.get(at)?;
         let before = at.checked_sub(1).and_then(|before| self.slices.get(before));
         Some((slice, before.map_or(0, |b| slice.ended.saturating_sub(b.ended))))
     }
 
-    pub(crate) fn last_second(&self) -> Option<u64> {
-        self.slices.back().map(|s| s.second)
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.slices.back().map(|s| s.number)
     }
 }
 
@@ -118,7 +141,7 @@ mod tests {
         assert_eq!((slice(0).0.gap, slice(0).0.mark), (true, Some('K')));
         assert!(slice(2).0.gap && slice(2).0.term.is_none());
         assert_eq!((slice(4).0.term, slice(4).1), (Some(Term(6)), 30));
-        assert_eq!((tape.at(5), tape.last_second()), (None, Some(4)));
+        assert_eq!((tape.at(5), tape.last()), (None, Some(4)));
     }
 
     #[test]

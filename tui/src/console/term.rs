@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use crossterm::{
@@ -26,6 +27,8 @@ use crossterm::{
 };
 use ratatui::{Frame, Terminal, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{Signal, getpid, kill_process};
+
+use super::simulation;
 
 /// Terminals drop a longer one: 100,000 bytes of base64.
 const COPY_BYTES_MAX: usize = 74_994;
@@ -72,8 +75,11 @@ impl Screen {
         HOOK.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                leave();
-                before(info);
+                // What breaks in a simulation is caught there, and shown.
+                if thread::current().name() != Some(simulation::THREAD) {
+                    leave();
+                    before(info);
+                }
             }));
         });
         // NO_COLOR is honoured by the theme; the library's way of doing it would take bold and reverse away as well.

@@ -9,16 +9,16 @@ use super::{
     acts, browse, dialog,
     events::Reading,
     field::Field,
-    film::Mark,
     filter::Filter,
     keymap,
     keys::{Action, Way},
     members,
-    model::{Dialog, Form, Model, Pane, View},
+    model::{Dialog, Form, Model, Pane, Source, View},
     msg::{Body, Cmd, Msg, NodeMsg, Slot},
     palette::{self, Palette},
     past,
     picture::Picture,
+    run::{self, Stop},
     text::span_ms,
     theme::{Theme, Tone},
     world::Fact,
@@ -32,7 +32,7 @@ const PAGE: isize = 10;
 pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
     // Messages are stamped by their senders: one may overtake another by a hair, and time must not run back.
     model.now = if msg.at.run_ms >= model.now.run_ms { msg.at } else { model.now };
-    if model.replay.is_none() {
+    if matches!(model.source, Source::Cluster) {
         model.live.pass(model.now);
     }
     if model.toast.as_ref().is_some_and(|t| t.until_run_ms <= model.now.run_ms) {
@@ -76,6 +76,10 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             Vec::new()
         }
         Body::Node(slot, news) => node(model, slot, news),
+        Body::Stretch(stretch) => {
+            run::take(model, *stretch);
+            Vec::new()
+        }
         Body::Told(outcome) => {
             match outcome {
                 Ok(text) => model.say(Tone::Good, text),
@@ -195,8 +199,8 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Pause => past::pause(model),
         Action::Live => past::end(model),
         Action::Step(way) => past::step(model, way),
-        Action::Event(way) => past::jump(model, way, Mark::Event),
-        Action::Jump(way) => past::jump(model, way, Mark::Turn),
+        Action::Event(way) => past::jump(model, way, if model.every { Stop::Observation } else { Stop::Event }),
+        Action::Jump(way) => past::jump(model, way, Stop::Turn),
         Action::Slower => past::speed(model, Way::Back),
         Action::Faster => past::speed(model, Way::On),
         Action::Theme => {
@@ -209,7 +213,7 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
 }
 
 fn record(model: &mut Model) -> Vec<Cmd> {
-    if model.replay.is_some() {
+    if matches!(model.source, Source::Recording) {
         model.say(Tone::Warn, "this is a recording already");
         return Vec::new();
     }

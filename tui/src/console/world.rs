@@ -16,12 +16,13 @@ use raftdeck_shared::{
 
 use super::{
     checks::Checks,
+    deed::Deed,
     events::{Events, Stamp},
     jobs::{Job, Page},
     msg::{NodeMsg, Slot, Time},
     outage::Outages,
     pace::Pace,
-    picture::Picture,
+    picture::leader_and_jobs,
     reign::{Change, Reign},
     status::{FaultKind, Role, Status},
     story,
@@ -56,6 +57,13 @@ pub(crate) enum Fact {
     Job(Arc<Job>),
     /// Done by the operator, or noticed by this console.
     Own(Tone, String),
+    /// A line of a scenario that is carried out, or a fault that a seed has drawn.
+    Script {
+        text: String,
+        deed: Deed,
+    },
+    /// A law was broken, as a simulation saw that knows more than its nodes tell.
+    Broken(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,11 +134,18 @@ pub(crate) struct World {
     pub(crate) outages: Outages,
     pub(crate) jobs: Option<Arc<Page>>,
     pub(crate) job: Option<Arc<Job>>,
+    /// The line of the scenario that is being carried out.
+    pub(crate) script: String,
 }
 
 impl World {
     pub(crate) fn new(cluster_id: String) -> World {
         World { cluster_id, ..World::default() }
+    }
+
+    /// Of a simulation that is to begin.
+    pub(crate) fn simulated() -> World {
+        World { tape: Tape::fine(), ..World::default() }
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Node)> {
@@ -221,7 +236,10 @@ impl World {
             Fact::Node(slot, news) => {
                 if self.nodes.get(slot.0).is_some() {
                     self.news(*slot, news);
-                    self.leadership();
+                    // What a node observed, it says of itself as well.
+                    if !matches!(news, NodeMsg::Observed(_)) {
+                        self.leadership();
+                    }
                 }
             }
             Fact::Jobs(page) => self.jobs = Some(Arc::clone(page)),
@@ -237,7 +255,30 @@ impl World {
                 }
                 self.own(*tone, text.clone());
             }
+            Fact::Script { text, deed } => self.script(text, *deed),
+            Fact::Broken(evidence) => {
+                self.checks.told(evidence.clone());
+                self.tape.mark(self.now.run_ms, '!');
+                self.own(Tone::Bad, format!("BROKEN: {evidence}"));
+            }
         }
+    }
+
+    fn script(&mut self, text: &str, deed: Deed) {
+        if deed.is_fault() {
+            self.outages.began(self.now.unix_ms, text.to_owned());
+        }
+        if let Some(mark) = deed.mark() {
+            self.tape.mark(self.now.run_ms, mark);
+        }
+        let line = match deed {
+            Deed::Comment => text.to_owned(),
+            Deed::Life | Deed::Kill | Deed::Break | Deed::Mend | Deed::Start | Deed::Proof => format!("> {text}"),
+        };
+        if deed != Deed::Comment {
+            text.clone_into(&mut self.script);
+        }
+        self.own(deed.tone(), line);
     }
 
     fn own(&mut self, tone: Tone, text: String) {
@@ -333,12 +374,12 @@ impl World {
 
     /// Notices when the cluster loses its leader and when it has one again.
     fn leadership(&mut self) {
-        let picture = Picture::of(self);
-        self.pace.add(self.now.run_ms, picture.jobs.ended());
-        let leader = picture.leader.and_then(|slot| self.nodes.get(slot.0)?.word());
+        let (leader, jobs) = leader_and_jobs(self);
+        self.pace.add(self.now.run_ms, jobs.ended());
+        let leader = leader.and_then(|slot| self.nodes.get(slot.0)?.word());
         let term = leader.map(|s| s.term);
-        self.tape.pass(self.now.run_ms, term, picture.jobs.ended());
-        if term.is_some() && self.live() == self.nodes.len() && self.faults() == (0, 0) {
+        self.tape.pass(self.now.run_ms, term, jobs.ended());
+        if term.is_some() && self.nodes.iter().all(|n| n.live() && n.word().is_some_and(|s| s.faults.is_empty())) {
             self.outages.whole(self.now.unix_ms);
         }
         let words = self.nodes.iter().filter(|n| n.live()).filter_map(Node::word);

@@ -122,6 +122,11 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
         (&["bench", "--clients", "1001"], "invalid value '1001' for '--clients <N,..>': 1001 is not in 1..=1000"),
         (&["bench", "--grow", "nodes", "--points", "64"], "--points 64: nodes is not in 1..=63"),
         (&["bench", "--depth", "3"], "--depth is of w3, which is not among the workloads"),
+        (
+            &["sim", "--seed", "1", "--seeds", "1..2"],
+            "the argument '--seed <SEED>' cannot be used with '--seeds <A..B>'",
+        ),
+        (&["sim", "--nodes", "51"], "invalid value '51' for '--nodes <NODES>': 51 is not in 1..=50"),
         (&["up", "--nodes", "64"], "invalid value '64' for '--nodes <N>': 64 is not in 1..=63"),
         (&["status", "--connect", "nowhere"], "--connect: \"nowhere\" is not HOST:PORT"),
         (
@@ -162,6 +167,19 @@ fn help_and_version_are_no_errors() {
         assert!(stdout.contains(&format!("  {verb} ")), "{verb} in {stdout}");
     }
     assert_eq!(call(&["--version"]).0, 0);
+}
+
+#[test]
+fn a_simulation_without_a_terminal_is_told_in_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.scn");
+    std::fs::write(&file, "cluster 1\nexpect no leader\n").unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(call(&["sim", file, "--seed", "3"]), ok("cluster 1\nexpect no leader"));
+    assert_eq!(call(&["sim", file, "--json"]), ok("[\"cluster 1\",\"expect no leader\"]"));
+    let (code, stdout, stderr) = call(&["sim", "--seed", "3", "--seconds", "1", "--nodes", "3"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("1 seeds, ") && stdout.ends_with("no law was broken\n"), "{stdout}");
 }
 
 #[test]

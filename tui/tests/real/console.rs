@@ -205,3 +205,34 @@ async fn the_console_shows_what_happens_and_a_recording_shows_it_again() {
     terminal.until("the same votes", |screen| cast.iter().all(|vote| screen.contains(vote.as_str())));
     terminal.keys(&["q"]);
 }
+
+/// A scenario in the console stands still until it is told to go on, goes back, and tells how it ended; in a pipe it is a
+/// transcript.
+#[test]
+fn a_simulation_goes_as_far_as_it_is_told_to() {
+    let Some(terminal) = Terminal::open("sim", (120, 40)) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let before = terminal.settings(folder.path());
+    let program = env!("CARGO_BIN_EXE_raftdeck");
+    let scenario = "../node/sim/scenarios/leader_cut_off_acknowledges_nothing.scn";
+    let scenario = format!("{}/{scenario}", env!("CARGO_MANIFEST_DIR"));
+    terminal.run(&format!("clear; XDG_CONFIG_HOME=/nowhere LC_ALL=C.UTF-8 {program} sim {scenario} --seed 7"));
+    terminal.until("its beginning", |screen| screen.contains("SIM seed 7 0.000s") && screen.contains("NO LEADER"));
+    terminal.keys(&[":", "until leader", "Enter"]);
+    terminal.until("a leader", |screen| screen.contains("leader n1 T1") && screen.contains("SIM seed 7 0.002s"));
+    terminal.keys(&["{"]);
+    terminal.until("the time before it", |screen| screen.contains("NO LEADER") && screen.contains("SIM seed 7 0.0"));
+    terminal.keys(&["L"]);
+    terminal.until("as far as it is", |screen| screen.contains("leader n1 T1"));
+    terminal.keys(&["p", "+"]);
+    terminal.until("its end, played", |screen| {
+        screen.contains("the scenario is over") && screen.contains("expect equal: so it is")
+    });
+    terminal.keys(&["K"]);
+    terminal.until("a refusal", |screen| screen.contains("kill: a simulation takes its faults from its scenario"));
+    terminal.keys(&["q"]);
+    terminal.until("the shell", |screen| screen.contains("ready>") && !screen.contains("SIM seed"));
+    assert_eq!(terminal.settings(folder.path()), before);
+    terminal.run(&format!("clear; {program} sim {scenario} --seed 7 | grep expect"));
+    terminal.until("the transcript", |screen| screen.contains("expect equal") && !screen.contains("SIM seed"));
+}

@@ -13,6 +13,7 @@ use super::{
 use crate::console::{
     jobs::{Job, Page},
     msg::{ActId, Body, NodeMsg, Slot},
+    picture::{Picture, leader_and_jobs},
     status::Status,
     text::clean,
 };
@@ -123,6 +124,8 @@ proptest! {
         for (at, (body, ms)) in session.into_iter().enumerate() {
             desk.run_ms = desk.run_ms.saturating_add(ms % 1000);
             desk.tell(body);
+            let whole = Picture::of(&desk.model.live);
+            prop_assert_eq!(leader_and_jobs(&desk.model.live), (whole.leader, whole.jobs), "the short way is the long one");
             if at % 8 == 0 {
                 let (width, height) = sizes[at % sizes.len()];
                 buffer(&desk.model, width, height);

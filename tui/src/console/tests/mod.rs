@@ -6,4 +6,5 @@ mod fuzz;
 mod live;
 mod screens;
 mod session;
+mod simulated;
 mod time;

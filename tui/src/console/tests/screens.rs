@@ -69,7 +69,7 @@ fn roles(model: &Model, width: u16, height: u16) -> String {
     lines.collect()
 }
 
-fn snapshot(name: &str, text: &str) {
+pub(super) fn snapshot(name: &str, text: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name.to_owned(), text);
     });

@@ -129,7 +129,7 @@ fn a_recording_makes_the_same_screen() {
     let mut model = Model::new(String::new(), Skin::new(Theme::Dark, UNICODE));
     let records = record::read(&file).unwrap();
     assert_eq!(records.len() as u64, writer.written);
-    replayed(&mut model, records, "a.jsonl", 0);
+    replayed(&mut model, records, 0);
     assert!(model.playing());
     past::to(&mut model, u64::MAX);
     let body = |model: &Model| text(model, 120, 34).lines().skip(1).take(31).map(str::to_owned).collect::<Vec<_>>();

@@ -12,6 +12,7 @@ use ratatui::{
 use super::{boxed, put, rows, span, window};
 use crate::console::{
     model::{Model, View},
+    msg::NEVER,
     outage::Incident,
     status::FaultKind,
     text::{clock, fit, span_ms},
@@ -28,7 +29,8 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, " no fault is in force")));
     }
     for (at, (what, left)) in active.into_iter().enumerate() {
-        let left = format!("ends by itself in {}", span_ms(left));
+        let left =
+            if left == NEVER { "until it is healed".into() } else { format!("ends by itself in {}", span_ms(left)) };
         let widest = usize::from(inner.width).saturating_sub(31).max(39);
         let line = vec![
             span(&model.skin, Tone::Bad, format!(" {} ", model.skin.glyphs.cut)),
@@ -47,7 +49,10 @@ fn active(world: &World) -> Vec<(String, u64)> {
     for node in world.nodes.iter().filter(|n| n.live()) {
         let Some((status, at)) = &node.status else { continue };
         for fault in &status.faults {
-            let left = fault.left_ms.saturating_sub(world.now.run_ms.saturating_sub(at.run_ms));
+            let left = match fault.left_ms {
+                NEVER => NEVER,
+                left => left.saturating_sub(world.now.run_ms.saturating_sub(at.run_ms)),
+            };
             match &fault.kind {
                 FaultKind::Cut(peer) => {
                     let peer = *peer;

@@ -10,17 +10,21 @@ use super::{put, span};
 use crate::console::{
     keymap::Row,
     keys::Action,
-    model::{Dialog, Model, View},
-    text::width,
+    model::{Dialog, Model, Source, View},
+    text::{fit, width},
     theme::Tone,
 };
 
+/// Cells beside the views in which the beginning of a line still says something.
+const SCRIPT_MIN: usize = 16;
+
 /// The toast; without one, what is under way; without that, the views.
 pub(super) fn toast(model: &Model, area: Rect, buf: &mut Buffer) {
-    let (tone, text) = match (&model.toast, model.pending.values().next_back()) {
-        (Some(toast), _) => (toast.tone, toast.text.clone()),
-        (None, Some(what)) => (Tone::Dim, format!("{what} ...")),
-        (None, None) => return views(model, area, buf),
+    let (tone, text) = match (&model.toast, model.pending.values().next_back(), model.goal()) {
+        (_, _, Some(goal)) => (Tone::You, format!("runs {} ...  {}", goal.words(), model.shown().script)),
+        (Some(toast), _, None) => (toast.tone, toast.text.clone()),
+        (None, Some(what), None) => (Tone::Dim, format!("{what} ...")),
+        (None, None, None) => return views(model, area, buf),
     };
     put(buf, area, 0, &Line::from(span(&model.skin, tone, format!(" {text}"))));
 }
@@ -32,6 +36,13 @@ fn views(model: &Model, area: Rect, buf: &mut Buffer) {
         let key = model.keys.named(view.name()).map(Row::label).unwrap_or_default();
         line.push(span(&model.skin, Tone::Key, format!(" {key}")));
         line.push(span(&model.skin, if here { Tone::Cursor } else { Tone::Dim }, format!(" {} ", view.name())));
+    }
+    let script = &model.shown().script;
+    let used = Line::from(line.clone()).width();
+    // The line of the scenario that is being carried out, where there is room for it.
+    if !script.is_empty() && usize::from(area.width) > used + SCRIPT_MIN {
+        let room = usize::from(area.width) - used - 4;
+        line.push(span(&model.skin, Tone::You, format!("  > {}", fit(script, room, false).trim_end())));
     }
     put(buf, area, 0, &Line::from(line));
 }
@@ -87,7 +98,13 @@ fn time(model: &Model) -> Vec<(String, &'static str)> {
     let label = |name: &str| model.keys.named(name).map(Row::label).unwrap_or_default();
     let two = |a: &str, b: &str| format!("{} {}", label(a), label(b));
     let play = if model.playing() { "pause" } else { "play" };
-    let end = if model.replay.is_some() { "end" } else { "live" };
+    let play = if model.goal().is_some() { "stop" } else { play };
+    let end = match &model.source {
+        Source::Cluster => "live",
+        Source::Recording => "end",
+        Source::Simulation(run) if run.ending().is_none() && model.shown().now.run_ms >= run.upto_ms() => "run on",
+        Source::Simulation(_) => "newest",
+    };
     vec![
         (label("pause"), play),
         (two("step-back", "step-on"), "100ms"),

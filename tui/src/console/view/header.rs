@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{put, span};
 use crate::console::{
-    model::Model,
+    model::{Model, Source},
     picture::Picture,
     text::{self, clock, count, span_ms, width},
     theme::Tone,
@@ -138,10 +138,16 @@ fn state(model: &Model) -> Line<'static> {
     let glyphs = &model.skin.glyphs;
     let recording = if model.recording.is_some() { span(&model.skin, Tone::Bad, "REC ") } else { Span::raw("") };
     if let Some(past) = &model.past {
-        let what = if model.replay.is_some() { "REPLAY" } else { "PAST" };
-        let mark = if past.playing { glyphs.right } else { glyphs.paused };
+        let mark = if past.playing || model.goal().is_some() { glyphs.right } else { glyphs.paused };
         let speed = if past.playing { format!(" {}", past.speed()) } else { String::new() };
-        let text = format!("{mark} {what}{speed} {}", text::clock_ms(world.now.unix_ms));
+        let text = match &model.source {
+            Source::Cluster => format!("{mark} PAST{speed} {}", text::clock_ms(world.now.unix_ms)),
+            Source::Recording => format!("{mark} REPLAY{speed} {}", text::clock_ms(world.now.unix_ms)),
+            Source::Simulation(run) => {
+                let (seed, ms) = (run.of.seed, world.now.run_ms);
+                format!("{mark} SIM seed {seed}{speed} {}.{:03}s", ms / 1000, ms % 1000)
+            }
+        };
         return Line::from(vec![recording, span(&model.skin, Tone::You, text), Span::raw(" ")]);
     }
     let (tone, text) = match live {

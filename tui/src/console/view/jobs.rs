@@ -10,7 +10,7 @@ use super::{boxed, put, span, window};
 use crate::console::{
     browse,
     jobs::{Job, Step},
-    model::{Model, View},
+    model::{Model, Source, View},
     text::{clock_ms, fit, minute_ms, wrap},
     theme::Tone,
 };
@@ -36,7 +36,7 @@ pub(super) fn list(model: &Model, area: Rect, buf: &mut Buffer) {
     let inner = boxed(model, "Jobs", &state, area, buf);
     if jobs.is_empty() {
         let hint = match (page, model.filter()) {
-            (None, _) => " the leader is being asked",
+            (None, _) => asked(model),
             (Some(_), Some(_)) => " no job fits the filter; esc takes it away",
             (Some(_), None) => " there are no jobs yet: s submits one",
         };
@@ -85,11 +85,20 @@ fn tone(state: &str) -> Tone {
     }
 }
 
+/// Why there is nothing to see.
+fn asked(model: &Model) -> &'static str {
+    match model.source {
+        Source::Cluster => " the leader is being asked",
+        Source::Recording => " nobody looked at jobs before this moment of the recording",
+        Source::Simulation(_) => " a simulation tells of its queues, not of each job",
+    }
+}
+
 pub(super) fn detail(model: &Model, area: Rect, buf: &mut Buffer) {
     let id = model.browse.job;
     let inner = boxed(model, &format!("Job {id}"), "esc: all jobs   y: copy the command ", area, buf);
     let Some(job) = model.shown().job.as_deref().filter(|job| job.id == id) else {
-        put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, " the leader is being asked")));
+        put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, asked(model))));
         return;
     };
     let lines = whole(model, job, usize::from(inner.width).saturating_sub(2));

@@ -6,7 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Line};
 use super::{boxed, put, span};
 use crate::console::{
     filter::Filter,
-    model::Model,
+    model::{Model, Source},
     msg::Slot,
     text::{fit, minute_ms},
     theme::Tone,
@@ -21,7 +21,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         None => format!("{search}follows {} ", skin.glyphs.live),
         Some(at) => format!("{search}held at line {} of {} (G) ", at + 1, log.lines.len()),
     };
-    if !log.why.is_empty() || model.replay.is_some() {
+    if !log.why.is_empty() || !matches!(model.source, Source::Cluster) {
         observed(model, name, area, buf);
         return;
     }

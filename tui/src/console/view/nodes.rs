@@ -10,7 +10,7 @@ use ratatui::{
 use super::{framed, listed, put, span};
 use crate::console::{
     model::{Model, Pane},
-    msg::Slot,
+    msg::{NEVER, Slot},
     order::Order,
     picture::Picture,
     status::{FaultKind, Peer, Role, Status},
@@ -216,6 +216,8 @@ fn conn(model: &Model, node: &Node) -> Cell {
     match &node.conn {
         Conn::Live => ("live".into(), Tone::Good),
         Conn::Connecting => ("connect".into(), Tone::Warn),
+        // It comes back when its scenario says so.
+        Conn::Retrying { at_run_ms: NEVER, .. } => ("-".into(), Tone::Dim),
         Conn::Retrying { at_run_ms, .. } => {
             (format!("try {}", span_ms(at_run_ms.saturating_sub(model.shown().now.run_ms))), Tone::Warn)
         }
@@ -247,10 +249,9 @@ fn fault(model: &Model, node: &Node) -> Cell {
                 cuts = vec!["all".into()];
             }
             let left = s.faults.iter().map(|f| f.left_ms).max().unwrap_or_default();
-            let left = left.saturating_sub(
-                node.status.as_ref().map_or(0, |(_, at)| model.shown().now.run_ms.saturating_sub(at.run_ms)),
-            );
-            (format!("{} {} {}", glyphs.cut, span_ms(left), cuts.join(" ")), Tone::Bad)
+            let age = node.status.as_ref().map_or(0, |(_, at)| model.shown().now.run_ms.saturating_sub(at.run_ms));
+            let left = if left == NEVER { String::new() } else { format!("{} ", span_ms(left.saturating_sub(age))) };
+            (format!("{} {left}{}", glyphs.cut, cuts.join(" ")), Tone::Bad)
         }
         (Conn::Connecting | Conn::Live, _) => ("-".into(), Tone::Dim),
     }

@@ -1,4 +1,4 @@
-//! The last minutes at a glance, a second a cell: terms, jobs ended, faults; and where in time the screen is.
+//! The last minutes at a glance, a second a cell (a tenth of one in a simulation): terms, jobs ended, faults; and where in time the screen is.
 
 use ratatui::{
     buffer::Buffer,
@@ -25,13 +25,14 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let inner = if area.height >= 5 { frame(model, area, buf) } else { area };
     let tape = &model.live.tape;
-    let Some(newest) = tape.last_second() else { return };
+    let Some(newest) = tape.last() else { return };
     let cells = u64::from(inner.width - LABEL);
-    let here = model.shown().now.run_ms / 1000;
+    let here = tape.number(model.shown().now.run_ms);
+    let newest = newest.max(here);
     // The place that is shown stays in sight.
     let last = if here + cells / 2 >= newest { newest } else { (here + cells / 2).min(newest) };
-    let seconds = (last + 1).saturating_sub(cells)..=last;
-    let slices: Vec<(u64, Option<(Slice, u64)>)> = seconds.map(|second| (second, tape.at(second))).collect();
+    let numbers = (last + 1).saturating_sub(cells)..=last;
+    let slices: Vec<(u64, Option<(Slice, u64)>)> = numbers.map(|number| (number, tape.at(number))).collect();
     let mut rows = vec![terms(model, &slices), marks(model, &slices, here)];
     if inner.height >= 3 {
         rows.insert(1, jobs(model, &slices));
@@ -81,12 +82,12 @@ fn jobs(model: &Model, slices: &[(u64, Option<(Slice, u64)>)]) -> (&'static str,
             span(&model.skin, Tone::Plain, model.skin.glyphs.rises[step])
         }
     };
-    ("jobs/s", slices.iter().map(|(_, slice)| cell(slice)).collect())
+    (model.live.tape.unit(), slices.iter().map(|(_, slice)| cell(slice)).collect())
 }
 
 fn marks(model: &Model, slices: &[(u64, Option<(Slice, u64)>)], here: u64) -> (&'static str, Cells) {
-    let cell = |(second, slice): &(u64, Option<(Slice, u64)>)| {
-        if *second == here {
+    let cell = |(number, slice): &(u64, Option<(Slice, u64)>)| {
+        if *number == here {
             return span(&model.skin, Tone::You, model.skin.glyphs.here);
         }
         match slice.and_then(|(s, _)| s.mark) {
