@@ -213,7 +213,7 @@ pub struct Record {
 }
 
 /// `add`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Add {
     /// Name of the node
     pub node: String,
@@ -232,7 +232,7 @@ pub struct Add {
 }
 
 /// `remove`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Remove {
     /// Name of the node
     pub node: String,

@@ -3,7 +3,9 @@
 //! A list that grows at its end follows the newest until somebody moves up; then it stays where it is, and what comes later
 //! is counted. `G` follows again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use raftdeck_shared::ids::NodeId;
 
 use super::{
     events::Stamp,
@@ -13,9 +15,10 @@ use super::{
     msg::{Cmd, Slot, Time},
     past,
     picture::Picture,
-    status::Queue,
+    status::{FaultKind, Queue},
     theme::Tone,
     trace::Seen,
+    world::World,
 };
 
 /// How often what is looked at is asked for again.
@@ -25,7 +28,7 @@ const ASK_EVERY_MS: u64 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Browse {
     /// Row of a view, counted from its top; of the elections and incidents from the newest.
-    rows: std::collections::BTreeMap<View, usize>,
+    rows: BTreeMap<View, usize>,
     /// Of the lanes: the row that is held; none follows.
     pub(crate) message: Option<Stamp>,
     pub(crate) hidden: BTreeSet<Hidden>,
@@ -82,6 +85,47 @@ pub(crate) fn queues(model: &Model) -> Vec<Queue> {
     best.map(|s| s.queues.clone()).unwrap_or_default()
 }
 
+/// A fault in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InForce {
+    pub(crate) what: String,
+    pub(crate) left_ms: u64,
+    /// `NODE:NUMBER`, as the command line calls it: of both ends, if a link is cut at both.
+    pub(crate) ids: Vec<String>,
+}
+
+/// The faults in force. A link that is cut at both ends is told once.
+pub(crate) fn faults(world: &World) -> Vec<InForce> {
+    let mut links: BTreeMap<(NodeId, NodeId), usize> = BTreeMap::new();
+    let mut told: Vec<InForce> = Vec::new();
+    for node in world.nodes.iter().filter(|n| n.live()) {
+        let Some((status, at)) = &node.status else { continue };
+        for fault in &status.faults {
+            let left_ms = fault.left_ms.saturating_sub(world.now.run_ms.saturating_sub(at.run_ms));
+            let id = format!("{}:{}", node.name, fault.id);
+            let what = match &fault.kind {
+                FaultKind::Cut(peer) => {
+                    let link = (status.id.min(*peer), status.id.max(*peer));
+                    if let Some(there) = links.get(&link) {
+                        told[*there].ids.push(id);
+                        continue;
+                    }
+                    links.insert(link, told.len());
+                    format!("link {} - {} is cut", node.name, world.name(*peer))
+                }
+                FaultKind::Kill => format!("{} is being killed", node.name),
+                FaultKind::Other { peer, words, effect } => {
+                    let towards = peer.map(|peer| format!(" -> {}", world.name(peer))).unwrap_or_default();
+                    let effect = if effect.is_empty() { String::new() } else { format!(" ({effect})") };
+                    format!("{}{towards}: {words}{effect}", node.name)
+                }
+            };
+            told.push(InForce { what, left_ms, ids: vec![id] });
+        }
+    }
+    told
+}
+
 /// The jobs that are listed now.
 pub(crate) fn jobs(model: &Model) -> Vec<&jobs::Job> {
     let browse = &model.browse;
@@ -99,7 +143,7 @@ pub(crate) fn vertical(model: &mut Model, by: isize) {
         View::Election => model.shown().votes.elections().len(),
         View::Jobs => jobs(model).len(),
         View::Queues => queues(model).len(),
-        View::Faults => model.shown().outages.newest().count(),
+        View::Faults => faults(model.shown()).len() + model.shown().outages.newest().count(),
         View::Job => 4 + model.shown().job.as_ref().map_or(0, |job| job.history.len()),
     };
     let row = model.browse.row(view).saturating_add_signed(by).min(count.saturating_sub(1));
@@ -175,8 +219,8 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
             }
         }
         View::Faults => {
-            let row = model.browse.row(View::Faults);
-            let at = model.shown().outages.newest().nth(row).map(|i| i.at_ms);
+            let row = model.browse.row(View::Faults).checked_sub(faults(model.shown()).len());
+            let at = row.and_then(|row| model.shown().outages.newest().nth(row)).map(|i| i.at_ms);
             let end = model.film.span().map(|(_, last)| last);
             if let (Some(at_ms), Some(Time { run_ms, unix_ms })) = (at, end) {
                 past::to(model, run_ms.saturating_sub(unix_ms.saturating_sub(at_ms)));

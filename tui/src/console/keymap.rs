@@ -205,7 +205,18 @@ mod tests {
     fn all_that_changes_the_cluster_is_dangerous() {
         use Action as A;
         for row in TABLE {
-            let changes = matches!(row.action, A::Kill | A::Cut | A::Heal | A::Restart | A::Submit | A::CancelJobs);
+            let changes = matches!(
+                row.action,
+                A::Kill
+                    | A::Cut
+                    | A::Heal
+                    | A::HealOne
+                    | A::Restart
+                    | A::Form(_)
+                    | A::CancelJobs
+                    | A::Transfer
+                    | A::Remove
+            );
             assert_eq!(row.danger, changes, "{}", row.name);
         }
     }

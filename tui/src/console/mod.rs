@@ -17,7 +17,7 @@
 //! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
 //! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
 //! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
-//! what must hold; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
+//! what must hold; `acts`, `deed`, `dialog` and `form` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
 //! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
 
@@ -26,12 +26,14 @@ mod browse;
 mod checks;
 mod config;
 mod deck;
+mod deed;
 mod dialog;
 mod dump;
 mod events;
 mod field;
 mod film;
 mod filter;
+mod form;
 mod fuzzy;
 mod hands;
 mod jobs;
@@ -93,7 +95,10 @@ use self::{
     theme::{Glyphs, Skin},
     world::Fact,
 };
-pub use self::{hands::Launcher, theme::Theme};
+pub use self::{
+    hands::{Crew, Helm, Launcher, Steering},
+    theme::Theme,
+};
 
 /// A member to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +147,8 @@ pub struct ConsoleOptions {
     pub nodes: Vec<ConsoleNode>,
     /// Names that the submit form completes.
     pub handlers: Vec<String>,
-    /// Restarts nodes; none when this console does not own their processes.
-    pub launcher: Option<Arc<dyn Launcher>>,
+    /// Who restarts nodes and steers the cluster.
+    pub crew: Crew,
     /// How it looks.
     pub look: Look,
 }
@@ -158,7 +163,7 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
     let (ears, inbox) = ears();
     let hands = hands(&options, &ears)?;
     let mut model = model(&options, ears.clock);
-    model.can_restart = options.launcher.is_some();
+    model.can_restart = options.crew.launcher.is_some();
     open(model, Some(hands), ears, inbox).await
 }
 
@@ -249,7 +254,7 @@ fn hands(options: &ConsoleOptions, ears: &Ears) -> anyhow::Result<Hands> {
         channel(&node.api)?;
     }
     let jobs = Client::new(options.nodes.iter().map(|n| n.api.clone()))?;
-    let hands = Hands::new(jobs, options.launcher.clone(), ears.clone());
+    let hands = Hands::new(jobs, options.crew.clone(), ears.clone());
     for (at, node) in options.nodes.iter().enumerate() {
         hands.reach(Slot(at), &node.api);
     }

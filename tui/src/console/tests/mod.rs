@@ -1,5 +1,6 @@
 //! Tests of the whole console: tables of messages, screens, random sessions, and a live server.
 
+mod acts;
 mod fake;
 mod fixture;
 mod fuzz;
