@@ -51,6 +51,7 @@ pub struct Added {
 /// # Errors
 /// It cannot be started, is refused, or is not what it is to be in time.
 pub async fn run(place: &args::Place, args: &Add, out: Out) -> Result<(), Failure> {
+    check_name("node name", &args.node).map_err(Failure::Usage)?;
     let target = match args.api {
         Some(_) => Target::find(place)?,
         None => Target::of_folder(&target::folder(place, "add without --peer and --api")?),
@@ -64,7 +65,6 @@ pub async fn run(place: &args::Place, args: &Add, out: Out) -> Result<(), Failur
 /// # Errors
 /// It cannot be started, is refused, or is not what it is to be in time.
 pub async fn add(target: &Target, args: &Add) -> Result<Added, Failure> {
-    check_name("node name", &args.node).map_err(Failure::Usage)?;
     match (&args.peer, &args.api, &target.folder) {
         (Some(peer), Some(api), _) => elsewhere(target, args, peer, api).await,
         (_, _, Some(folder)) => here(folder, args).await,
@@ -171,7 +171,7 @@ fn write_down(folder: &Folder, wanted: &str, members: &wire::MembersReply) -> Re
 /// The node as if it never was: it was never asked in.
 fn undo(folder: &Folder, node: &NodeEntry) {
     let _ = folder.stop(&[node]);
-    folder.close_pane(node);
+    folder.close_tab(node);
     folder.forget(node);
     let _ = folder.change(|file| {
         file.nodes.retain(|n| n.id != node.id);

@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     bench,
-    console::{self, ConsoleNode, ConsoleOptions, Crew, Helm, Launcher, Look, Steering},
+    console::{self, ConsoleNode, ConsoleOptions, Crew, Helm, Launcher, Look, Steering, Upkeep},
     launch::folder::Folder,
 };
 
@@ -154,18 +154,21 @@ pub fn console_options(target: &Target, look: Look) -> ConsoleOptions {
     }
 }
 
-/// The console restarts a node where the folder runs it. That may wait for a process to end, so it leaves the loop. The
+/// The console looks after nodes where the folder runs them. That may wait for a process to end, so it leaves the loop. The
 /// folder is read anew each time: it may have nodes by now that it had not when the console was opened.
 impl Launcher for Folder {
-    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
+    fn upkeep(&self, node: NodeId, what: Upkeep) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
         let dir = self.dir().to_owned();
-        Box::pin(async move {
-            let restarted = tokio::task::spawn_blocking(move || {
-                let folder = Folder::open(&dir)?;
-                Folder::restart(&folder, &folder.file().name_of(node))
-            });
-            restarted.await.map_err(|e| format!("the restart broke off: {e}"))?
-        })
+        let work = tokio::task::spawn_blocking(move || {
+            let folder = Folder::open(&dir)?;
+            let entry = folder.node(&folder.file().name_of(node))?;
+            match what {
+                Upkeep::Restart => folder.restart(&entry.name),
+                Upkeep::ShowTab => folder.show_tab(entry),
+                Upkeep::CloseTab => folder.close_ended_tab(entry),
+            }
+        });
+        Box::pin(async move { work.await.map_err(|e| format!("it broke off: {e}"))? })
     }
 
     fn log(&self, node: NodeId) -> Option<PathBuf> {

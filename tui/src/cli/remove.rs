@@ -135,7 +135,7 @@ async fn end(
         [Stopped::Ended { pid } | Stopped::Killed { pid }] => Some(pid),
         _ => None,
     };
-    folder.close_pane(node);
+    folder.close_tab(node);
     folder.change(|file| {
         file.nodes.retain(|n| n.id != node.id);
         // Whoever missed all of this must not take the rest of the file for the cluster as it began.

@@ -14,6 +14,7 @@ use raftdeck_shared::{
 
 use super::{
     browse, deed,
+    hands::Upkeep,
     model::{Act, Button, Confirm, Dialog, Model, View},
     msg::{Cmd, Slot},
     picture::Picture,
@@ -250,23 +251,33 @@ pub(crate) fn heal_one(model: &mut Model) -> Vec<Cmd> {
     })
 }
 
-/// Starts the node under the cursor again, if this console can.
-pub(crate) fn restart(model: &mut Model) -> Vec<Cmd> {
+/// Does what is done to the node under the cursor where its process runs, if this console can.
+pub(crate) fn upkeep(model: &mut Model, what: Upkeep) -> Vec<Cmd> {
     let Some(node) = model.live.nodes.get(model.cursor) else { return Vec::new() };
-    let refusal = match node.id {
-        _ if !model.can_restart => {
-            Some("restart: this console was connected by address and does not own the processes".into())
-        }
-        _ if node.live() => Some(format!("restart: {0} is running; kill {0} first", node.name)),
-        None => Some(format!("restart: the id of {} is not known yet", node.api)),
-        Some(_) => None,
+    let verb = match what {
+        Upkeep::Restart => "restart",
+        Upkeep::ShowTab => "show the tab of",
+        Upkeep::CloseTab => "close the tab of",
     };
+    let refusal = match what {
+        _ if !model.can_restart => {
+            Some(format!("{verb}: this console was connected by address and does not own the processes"))
+        }
+        Upkeep::Restart | Upkeep::CloseTab if node.live() => {
+            Some(format!("{verb}: {0} is running; kill {0} first", node.name))
+        }
+        Upkeep::Restart | Upkeep::CloseTab | Upkeep::ShowTab => None,
+    };
+    let refusal =
+        refusal.or_else(|| node.id.is_none().then(|| format!("{verb}: the id of {} is not known yet", node.api)));
     match (node.id, refusal) {
         (Some(node), None) => {
             let name = model.live.name(node);
-            own(model, format!("YOU restart {name}"));
-            let act = model.begin(format!("restart {name}"));
-            vec![Cmd::Restart { act, node }]
+            if what == Upkeep::Restart {
+                own(model, format!("YOU restart {name}"));
+            }
+            let act = model.begin(format!("{verb} {name}"));
+            vec![Cmd::Upkeep { act, node, what }]
         }
         (_, Some(words)) => {
             model.say(Tone::Warn, words);

@@ -39,10 +39,21 @@ const LOG_BYTES_MAX: u64 = 256 << 10;
 /// Who asked, as every other console shows it.
 const LABEL: &str = "console";
 
-/// Starts the processes of nodes again. Given by whoever started them.
+/// What is done to a node where its process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Start it anew, in its place.
+    Restart,
+    /// Bring its tab before the operator.
+    ShowTab,
+    /// Close its tab; it has ended.
+    CloseTab,
+}
+
+/// Looks after the processes of nodes. Given by whoever started them.
 pub trait Launcher: Send + Sync {
-    /// Starts the node's process anew; one line that says what was done, or why not.
-    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+    /// Does it; one line that says what was done, or why not.
+    fn upkeep(&self, node: NodeId, what: Upkeep) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
     /// Where the node writes its log, if that is on this machine.
     fn log(&self, node: NodeId) -> Option<PathBuf>;
@@ -126,12 +137,12 @@ impl Hands {
                     None => Err("this console cannot steer the cluster".into()),
                 }
             }),
-            Cmd::Restart { act, node } => self.spawn(act, async move {
+            Cmd::Upkeep { act, node, what } => self.spawn(act, async move {
                 match &hands.crew.launcher {
                     Some(launcher) => {
-                        let restarted = launcher.restart(node).await;
+                        let done = launcher.upkeep(node, what).await;
                         hands.ears.retry.notify_waiters();
-                        restarted
+                        done
                     }
                     None => Err("this console does not own the processes".into()),
                 }

@@ -6,6 +6,7 @@
 
 use super::{
     form::Sheet,
+    hands::Upkeep,
     model::{Pane, View},
 };
 
@@ -14,7 +15,7 @@ pub(crate) enum Action {
     Kill,
     Cut,
     Heal,
-    Restart,
+    Upkeep(Upkeep),
     Form(Sheet),
     Transfer,
     Remove,
@@ -156,7 +157,7 @@ pub(crate) const TABLE: &[Binding] = &[
         .danger()
         .when(CLUSTER),
     row("heal", &["H"], Action::Heal, "heal all faults on all nodes").footer("heal").danger(),
-    row("restart", &["r"], Action::Restart, "restart the node under the cursor")
+    row("restart", &["r"], Action::Upkeep(Upkeep::Restart), "restart the node under the cursor")
         .footer("restart")
         .danger()
         .when(CLUSTER),
@@ -190,6 +191,11 @@ pub(crate) const TABLE: &[Binding] = &[
         .when(CLUSTER),
     row("add", &["A"], Action::Form(Sheet::Add), "take a node in").danger().when(CLUSTER),
     row("remove", &[], Action::Remove, "let the node under the cursor go (no key: by name only)")
+        .danger()
+        .when(CLUSTER),
+    row("tab", &["f"], Action::Upkeep(Upkeep::ShowTab), "show the terminal tab of the node under the cursor")
+        .when(CLUSTER),
+    row("close-tab", &["F"], Action::Upkeep(Upkeep::CloseTab), "close the terminal tab of a node that has ended")
         .danger()
         .when(CLUSTER),
     row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),

@@ -96,7 +96,7 @@ use self::{
     world::Fact,
 };
 pub use self::{
-    hands::{Crew, Helm, Launcher, Steering},
+    hands::{Crew, Helm, Launcher, Steering, Upkeep},
     theme::Theme,
 };
 

@@ -11,7 +11,7 @@ use raftdeck_shared::{
 };
 
 use super::{
-    hands::Steering,
+    hands::{Steering, Upkeep},
     jobs::{Job, Page},
     status::Status,
 };
@@ -118,9 +118,11 @@ pub(crate) enum Cmd {
         act: ActId,
         steering: Steering,
     },
-    Restart {
+    /// Where the process of a node runs.
+    Upkeep {
         act: ActId,
         node: NodeId,
+        what: Upkeep,
     },
     Submit {
         act: ActId,

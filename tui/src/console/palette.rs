@@ -9,6 +9,7 @@ use super::{
     browse, deed,
     field::Field,
     fuzzy,
+    hands::Upkeep,
     keymap::Row,
     keys::Action,
     model::{Dialog, Model, View},
@@ -127,7 +128,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
         }
         "restart" => {
             model.cursor = node(model, word)?.0;
-            Ok(update::act(model, Action::Restart))
+            Ok(update::act(model, Action::Upkeep(Upkeep::Restart)))
         }
         "node" => {
             model.cursor = node(model, word)?.0;

@@ -145,7 +145,7 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Copy => return yank::copy(model),
         Action::Mouse => return mouse(model),
         Action::Heal => return acts::heal(model),
-        Action::Restart => return acts::restart(model),
+        Action::Upkeep(what) => return acts::upkeep(model, what),
         Action::Kill => acts::ask_kill(model),
         Action::Cut => acts::ask_cut(model),
         Action::Form(sheet) => form::open(model, sheet),

@@ -10,6 +10,7 @@ use raftdeck_shared::{
 use super::fixture::{Desk, UNIX_MS, election, jobs, set_link, split, status};
 use crate::console::{
     events::Reading,
+    hands::Upkeep,
     jobs::Page,
     model::{Dialog, Pane, View},
     msg::{ActId, Body, Cmd, NodeMsg, Slot},
@@ -263,7 +264,7 @@ fn heal_and_restart_say_what_stands_against_them() {
     assert_eq!(desk.keys("r"), []);
     assert_eq!(toast(&desk), "restart: n1 is running; kill n1 first");
     desk.lose(1);
-    assert!(matches!(desk.keys("r")[..], [Cmd::Restart { node: NodeId(1), .. }]));
+    assert!(matches!(desk.keys("r")[..], [Cmd::Upkeep { node: NodeId(1), what: Upkeep::Restart, .. }]));
 }
 
 #[test]
