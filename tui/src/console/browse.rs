@@ -11,13 +11,14 @@ use super::{
     events::Stamp,
     jobs,
     keys::{Hidden, Way},
+    lost::{Lost, What},
     model::{Model, View},
     msg::{Cmd, Slot, Time},
     past,
     picture::Picture,
     status::{FaultKind, Queue},
     theme::Tone,
-    trace::Seen,
+    trace::Row,
     world::World,
 };
 
@@ -59,19 +60,27 @@ impl Browse {
 }
 
 /// The rows of the lanes as they are wanted now.
-pub(crate) fn messages(model: &Model) -> Vec<&Seen> {
+pub(crate) fn messages(model: &Model) -> Vec<Row<'_>> {
     let world = model.shown();
-    let mut rows = world.trace.rows(&model.browse.hidden);
+    let hidden = &model.browse.hidden;
+    let lost = world.losses.rows().filter(|lost| !hidden.contains(&lost.group())).map(|lost| Row::Lost(lost));
+    let mut rows: Vec<Row<'_>> = world.trace.rows(hidden).into_iter().map(Row::Heard).chain(lost).collect();
+    rows.sort_by_key(|row| row.stamp());
     if let Some(filter) = model.filter() {
-        rows.retain(|o| {
-            let text = super::story::tell(o, false, &|id| world.name(id)).text;
-            filter.wants(&text, |field| match field {
-                "node" => Some(world.name(raftdeck_shared::ids::NodeId(o.node))),
+        let name = |id| world.name(id);
+        rows.retain(|row| match row {
+            Row::Heard(o) => filter.wants(&super::story::tell(o, false, &name).text, |field| match field {
+                "node" => Some(world.name(NodeId(o.node))),
                 "term" => Some(o.term.to_string()),
                 "kind" => Some(o.kind().as_str_name().to_owned()),
                 "index" => Some(o.index.to_string()),
                 _ => None,
-            })
+            }),
+            Row::Lost(lost) => filter.wants(&lost.sentence(&name), |field| match field {
+                "node" => Some(world.name(lost.from)),
+                "kind" => Some("lost".to_owned()),
+                _ => None,
+            }),
         });
     }
     rows
@@ -155,10 +164,10 @@ fn message(model: &mut Model, by: isize) {
     let Some(last) = rows.len().checked_sub(1) else { return };
     let at = match model.browse.message {
         None => last,
-        Some(held) => rows.partition_point(|o| Stamp::of(o) <= held).saturating_sub(1),
+        Some(held) => rows.partition_point(|row| row.stamp() <= held).saturating_sub(1),
     };
     let to = at.saturating_add_signed(by).min(last);
-    let held = (to < last || by < 0).then(|| Stamp::of(rows[to]));
+    let held = (to < last || by < 0).then(|| rows[to].stamp());
     model.browse.message = held;
 }
 
@@ -194,10 +203,15 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
         View::Messages => {
             let rows = messages(model);
             let chosen = match model.browse.message {
-                Some(held) => rows.iter().rev().find(|o| Stamp::of(o) <= held),
+                Some(held) => rows.iter().rev().find(|row| row.stamp() <= held),
                 None => rows.last(),
             };
-            match chosen.and_then(|o| model.shown().trace.cause(o)).map(|cause| Stamp::of(cause)) {
+            let cause = chosen.and_then(|row| match row {
+                Row::Heard(o) => model.shown().trace.cause(o),
+                Row::Lost(Lost { what: What::Request { asked, .. }, .. }) => Some(asked),
+                Row::Lost(_) => None,
+            });
+            match cause.map(|cause| Stamp::of(cause)) {
                 Some(cause) => {
                     model.browse.hidden.clear();
                     model.browse.message = Some(cause);

@@ -16,7 +16,7 @@
 //! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who
 //! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
 //! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
-//! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
+//! who heard what from whom, `lost` what never arrived, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
 //! what must hold; `acts`, `deed`, `dialog` and `form` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
 //! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
@@ -39,6 +39,7 @@ mod hands;
 mod jobs;
 mod keymap;
 mod keys;
+mod lost;
 mod members;
 mod model;
 mod msg;

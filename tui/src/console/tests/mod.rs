@@ -5,6 +5,7 @@ mod fake;
 mod fixture;
 mod fuzz;
 mod live;
+mod lost;
 mod screens;
 mod session;
 mod time;

@@ -15,6 +15,7 @@ use crate::console::{
     model::{Dialog, Pane, View},
     msg::{ActId, Body, Cmd, NodeMsg, Slot},
     picture::Picture,
+    trace::Row,
     world::Conn,
 };
 
@@ -503,7 +504,7 @@ fn messages_lead_to_their_cause() {
     let rows = crate::console::browse::messages(&desk.model).len();
     assert_eq!(rows, 5, "appends and work are hidden");
     desk.keys("k");
-    let voted = crate::console::browse::messages(&desk.model)[rows - 2];
+    let Row::Heard(voted) = crate::console::browse::messages(&desk.model)[rows - 2] else { panic!("it was heard") };
     assert_eq!((voted.node, voted.granted), (4, false));
     desk.press(KeyCode::Enter);
     let held = desk.model.browse.message.expect("it is held");
