@@ -164,9 +164,8 @@ impl Losses {
         !self.asked.is_empty()
     }
 
-    /// A node tells again what its faults have dropped. Those of another boot begin anew.
+    /// A node tells again what its faults have dropped; `before` is its word of before, on the same stream.
     pub(crate) fn counted(&mut self, before: Option<&Status>, after: &Status) {
-        let before = before.filter(|before| before.boot_id == after.boot_id);
         for fault in &after.faults {
             let Some(to) = peer(fault) else { continue };
             let old = before.and_then(|before| before.faults.iter().find(|f| f.id == fault.id));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raftdeck::launch::folder::Folder;
+use raftdeck::launch::{folder::Folder, process};
 
 use crate::{raftdeck, said};
 
@@ -263,7 +263,9 @@ fn a_node_runs_in_a_tab_of_each_terminal_and_leaves_it_only_when_it_has_ended() 
         let home = dir.path().join(".raftdeck/n1");
         let first = started(call(&["up", "--nodes", "1", "--tabs"]), &home, "");
         let launched = fs::read_to_string(home.join("launched")).unwrap();
-        assert_eq!(first.split(' ').next(), Some(launched.trim()), "{name}: the pid is the node's own");
+        assert_eq!(first.split(' ').next(), Some(launched.trim()), "{name}");
+        let own = launched.trim().parse().unwrap();
+        wait_for("the program", || (process::program(own)? == "sleep").then_some(()));
         let record = fs::read_to_string(home.join("tab")).unwrap();
         assert!(record.starts_with(&format!("{name} tab ")) && record.ends_with(" 7\n"), "{record}");
         // A restart ends the node, then its tab, and opens another.
