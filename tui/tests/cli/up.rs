@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::Command,
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 
@@ -146,17 +146,32 @@ fn started(mut call: Command, home: &Path, before: &str) -> String {
     pid
 }
 
+/// A tmux server, which ends with this value.
+struct Server(String);
+
+impl Server {
+    fn run(&self, words: &[&str]) -> std::io::Result<Output> {
+        Command::new("tmux").args(["-L", &self.0]).args(words).env_remove("TMUX").output()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.run(&["kill-server"]);
+    }
+}
+
 /// A tmux around, as the operator's is.
 #[test]
 fn inside_tmux_a_node_restarts_in_its_tab_which_is_shown_and_outlives_it() {
-    let socket = format!("raftdeck-test-tabs-{}", std::process::id());
-    let tmux = |words: &[&str]| Command::new("tmux").args(["-L", &socket]).args(words).env_remove("TMUX").output();
-    let Ok(made) = tmux(&["-f", "/dev/null", "new", "-d", "-n", "mine", "-P", "-F", "#{socket_path}", "cat"]) else {
+    let tmux = Server(format!("raftdeck-test-tabs-{}", std::process::id()));
+    let Ok(made) = tmux.run(&["-f", "/dev/null", "new", "-d", "-n", "mine", "-P", "-F", "#{socket_path}", "cat"])
+    else {
         eprintln!("no tmux: its tabs are not looked at");
         return;
     };
     let variable = format!("{},1,0", String::from_utf8(made.stdout).unwrap().trim());
-    let windows = |format: &str| String::from_utf8(tmux(&["list-windows", "-F", format]).unwrap().stdout).unwrap();
+    let windows = |format: &str| String::from_utf8(tmux.run(&["list-windows", "-F", format]).unwrap().stdout).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let node = program(dir.path(), "exec sleep 600");
     let call = |arguments: &[&str]| {
@@ -185,7 +200,6 @@ fn inside_tmux_a_node_restarts_in_its_tab_which_is_shown_and_outlives_it() {
     assert_eq!(said(&call(&["down"]).output().unwrap()).1, format!("n1 stopped (pid {pid})\n"));
     assert_eq!(windows("#{window_name}"), "mine\n", "the operator's own stays");
     assert_eq!(folder.show_tab(n1), Err("n1 runs in no tab".into()));
-    tmux(&["kill-server"]).unwrap();
 }
 
 /// Programs that stand in for terminals that are not here: each writes down what it was told, opens a "tab" by running the
