@@ -34,8 +34,9 @@ use crate::{
     steer::{Steer, SteerError},
 };
 
+/// What came of it.
 #[derive(Debug, Serialize)]
-struct Added {
+pub struct Added {
     node: String,
     id: u64,
     role: &'static str,
@@ -51,14 +52,31 @@ struct Added {
 /// It cannot be started, is refused, or is not what it is to be in time.
 pub async fn run(place: &args::Place, args: &Add, out: Out) -> Result<(), Failure> {
     check_name("node name", &args.node).map_err(Failure::Usage)?;
-    match (&args.peer, &args.api) {
-        (Some(peer), Some(api)) => elsewhere(&Target::find(place)?, args, peer, api, out).await,
-        (_, _) => here(&target::folder(place, "add without --peer and --api")?, args, out).await,
+    let target = match args.api {
+        Some(_) => Target::find(place)?,
+        None => Target::of_folder(&target::folder(place, "add without --peer and --api")?),
+    };
+    let told = add(&target, args).await?;
+    out.say(&told, || told.words())
+}
+
+/// Takes a node in: one that runs at the addresses that were named, else one of the target's folder.
+///
+/// # Errors
+/// It cannot be started, is refused, or is not what it is to be in time.
+pub async fn add(target: &Target, args: &Add) -> Result<Added, Failure> {
+    match (&args.peer, &args.api, &target.folder) {
+        (Some(peer), Some(api), _) => elsewhere(target, args, peer, api).await,
+        (_, _, Some(folder)) => here(folder, args).await,
+        (_, _, None) => {
+            let why = "no folder here runs this cluster: start the node, and name its --peer and --api";
+            Err(Failure::Usage(why.into()))
+        }
     }
 }
 
 /// A node that runs already.
-async fn elsewhere(target: &Target, args: &Add, peer: &str, api: &str, out: Out) -> Result<(), Failure> {
+async fn elsewhere(target: &Target, args: &Add, peer: &str, api: &str) -> Result<Added, Failure> {
     let mut steer = members::steer(target);
     let members = steer.members().await?;
     let status = ask::status(api, ask::STATUS_WITHIN).await;
@@ -86,12 +104,11 @@ async fn elsewhere(target: &Target, args: &Add, peer: &str, api: &str, out: Out)
     };
     let start = Instant::now();
     ask_in(&mut steer, &members, request.clone(), args.within).await?;
-    let told = joined(&mut steer, args, request, None, start).await?;
-    say(&told, out)
+    joined(&mut steer, args, request, None, start).await
 }
 
 /// A node of this folder.
-async fn here(folder: &Folder, args: &Add, out: Out) -> Result<(), Failure> {
+async fn here(folder: &Folder, args: &Add) -> Result<Added, Failure> {
     let mut steer = members::steer(&Target::of_folder(folder));
     let members = steer.members().await?;
     let known = folder.file().node(&args.node);
@@ -127,8 +144,7 @@ async fn here(folder: &Folder, args: &Add, out: Out) -> Result<(), Failure> {
         }
         asked => asked?,
     }
-    let told = joined(&mut steer, args, request, Some((&folder, &node, &started)), start).await?;
-    say(&told, out)
+    joined(&mut steer, args, request, Some((&folder, &node, &started)), start).await
 }
 
 /// Writes a new node into the cluster file, with an id and ports that nobody has.
@@ -155,7 +171,7 @@ fn write_down(folder: &Folder, wanted: &str, members: &wire::MembersReply) -> Re
 /// The node as if it never was: it was never asked in.
 fn undo(folder: &Folder, node: &NodeEntry) {
     let _ = folder.stop(&[node]);
-    folder.close_pane(node);
+    folder.close_tab(node);
     folder.forget(node);
     let _ = folder.change(|file| {
         file.nodes.retain(|n| n.id != node.id);
@@ -234,10 +250,12 @@ async fn joined(
     Ok(Added { node: name, id, role, api, peer, pid, took_ms: ms(start.elapsed()) })
 }
 
-fn say(told: &Added, out: Out) -> Result<(), Failure> {
-    out.say(told, || {
-        let Added { node, role, api, peer, pid, took_ms, .. } = told;
+impl Added {
+    /// As a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Added { node, role, api, peer, pid, took_ms, .. } = self;
         let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
         format!("{node} is a {role}, {took_ms} ms after it was asked in: api {api}, peer {peer}{pid}")
-    })
+    }
 }

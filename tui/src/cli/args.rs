@@ -213,7 +213,7 @@ pub struct Record {
 }
 
 /// `add`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Add {
     /// Name of the node
     pub node: String,
@@ -232,7 +232,7 @@ pub struct Add {
 }
 
 /// `remove`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Remove {
     /// Name of the node
     pub node: String,
@@ -390,15 +390,21 @@ pub struct Up {
     /// How many nodes [default for a new folder: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=LOCAL_NODES_MAX))]
     pub nodes: Option<u8>,
-    /// A tmux tab for each node (the default inside tmux)
+    /// A tab for each node: of tmux (there by default), zellij, wezterm or kitty, else of a tmux of its own
     #[arg(long, group = "place")]
     pub tabs: bool,
-    /// A tmux pane for each node
+    /// A pane for each node, likewise
     #[arg(long, group = "place")]
     pub panes: bool,
     /// In the background (the default outside tmux)
     #[arg(long, group = "place")]
     pub bg: bool,
+    /// tmux, zellij, wezterm, kitty, own-tmux or background, instead of the one that is found
+    #[arg(long, value_name = "NAME", conflicts_with = "bg")]
+    pub terminal: Option<String>,
+    /// Print what would be run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// A TOML file of `[handlers.NAME]` tables with `command = [..]`
     #[arg(long, value_name = "FILE")]
     pub handlers: Option<PathBuf>,

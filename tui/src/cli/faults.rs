@@ -121,16 +121,7 @@ pub async fn link(target: &Target, args: &args::Link, out: Out) -> Result<(), Fa
     if a.id() == b.id() {
         return Err(Failure::Usage(format!("{} has no link to itself", a.name())));
     }
-    let towards = |peer: &Row| {
-        Fault::Link(wire::LinkFault {
-            peer: peer.id().unwrap_or_default(),
-            delay_ms: args.delay.unwrap_or_default(),
-            jitter_ms: args.jitter.unwrap_or_default(),
-            loss_ppm: args.loss.unwrap_or_default(),
-            duplicate_ppm: args.duplicate.unwrap_or_default(),
-            reorder_ppm: args.reorder.unwrap_or_default(),
-        })
-    };
+    let towards = |peer: &Row| args.towards(peer.id().unwrap_or_default());
     let mut orders = vec![(a, towards(b))];
     if !args.one_way {
         orders.push((b, towards(a)));
@@ -143,14 +134,7 @@ pub async fn link(target: &Target, args: &args::Link, out: Out) -> Result<(), Fa
 /// # Errors
 /// The node is unknown, refuses or cannot be reached.
 pub async fn disk(target: &Target, args: &args::Disk, out: Out) -> Result<(), Failure> {
-    let fault = match args.stall {
-        Some(stall) => {
-            Fault::DiskStall(wire::DiskStallFault { write_ms: u32::try_from(stall.as_millis()).unwrap_or(u32::MAX) })
-        }
-        None if args.full => Fault::DiskFull(wire::DiskFullFault {}),
-        None => Fault::FailedFsync(wire::FailedFsyncFault {}),
-    };
-    at_node(target, &args.node, fault, args.ttl.ttl, out).await
+    at_node(target, &args.node, args.fault(), args.ttl.ttl, out).await
 }
 
 /// A fault of one node.

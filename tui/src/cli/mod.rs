@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     bench,
-    console::{self, ConsoleNode, ConsoleOptions, Launcher, Look},
+    console::{self, ConsoleNode, ConsoleOptions, Crew, Helm, Launcher, Look, Steering, Upkeep},
     launch::folder::Folder,
 };
 
@@ -146,22 +146,61 @@ pub fn console_options(target: &Target, look: Look) -> ConsoleOptions {
         cluster_id: target.file.as_ref().map_or_else(String::new, |file| file.cluster_id.clone()),
         nodes: target.members.iter().map(node).collect(),
         handlers: BUILT_IN_HANDLERS.map(str::to_owned).into_iter().chain(own_handlers).collect(),
-        launcher: target.folder.clone().map(|folder| Arc::new(folder) as Arc<dyn Launcher>),
+        crew: Crew {
+            launcher: target.folder.clone().map(|folder| Arc::new(folder) as Arc<dyn Launcher>),
+            helm: Some(Arc::new(target.clone()) as Arc<dyn Helm>),
+        },
         look,
     }
 }
 
-/// The console restarts a node where the folder runs it. That may wait for a process to end, so it leaves the loop.
+/// The console looks after nodes where the folder runs them. That may wait for a process to end, so it leaves the loop. The
+/// folder is read anew each time: it may have nodes by now that it had not when the console was opened.
 impl Launcher for Folder {
-    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
-        let folder = self.clone();
-        Box::pin(async move {
-            let restarted = tokio::task::spawn_blocking(move || Folder::restart(&folder, &folder.file().name_of(node)));
-            restarted.await.map_err(|e| format!("the restart broke off: {e}"))?
-        })
+    fn upkeep(&self, node: NodeId, what: Upkeep) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
+        let dir = self.dir().to_owned();
+        let work = tokio::task::spawn_blocking(move || {
+            let folder = Folder::open(&dir)?;
+            let entry = folder.node(&folder.file().name_of(node))?;
+            match what {
+                Upkeep::Restart => folder.restart(&entry.name),
+                Upkeep::ShowTab => folder.show_tab(entry),
+                Upkeep::CloseTab => folder.close_ended_tab(entry),
+            }
+        });
+        Box::pin(async move { work.await.map_err(|e| format!("it broke off: {e}"))? })
     }
 
     fn log(&self, node: NodeId) -> Option<PathBuf> {
-        self.file().nodes.iter().find(|entry| entry.id == node).map(|entry| Folder::log(self, entry))
+        let folder = Folder::open(self.dir()).ok()?;
+        folder.file().nodes.iter().find(|entry| entry.id == node).map(|entry| Folder::log(&folder, entry))
+    }
+}
+
+/// The console steers by the verbs of the command line, without their words on stdout.
+impl Helm for Target {
+    fn steer(&self, what: Steering) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> {
+        let known = self.clone();
+        // Starting and ending a process blocks, so all of it leaves the loop.
+        let steered = tokio::task::spawn_blocking(move || {
+            let target = match &known.folder {
+                Some(folder) => Target::of_folder(&Folder::open(folder.dir())?),
+                None => known,
+            };
+            tokio::runtime::Handle::current().block_on(async {
+                match &what {
+                    Steering::Transfer(node) => Ok(transfer::transfer(&target, node).await?.words()),
+                    Steering::Add(args) => Ok(add::add(&target, args).await?.words()),
+                    Steering::Remove(args) => Ok(remove::remove(&target, args, |_| Ok(())).await?.words()),
+                }
+            })
+        });
+        Box::pin(async move {
+            let steered: Result<String, Failure> = steered.await.map_err(|e| format!("it broke off: {e}"))?;
+            steered.map_err(|failure| match failure {
+                Failure::Refused(why) | Failure::Usage(why) => why,
+                Failure::ReaderGone => String::new(),
+            })
+        })
     }
 }

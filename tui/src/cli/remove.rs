@@ -33,8 +33,9 @@ use crate::{
     steer::Steer,
 };
 
+/// What came of it.
 #[derive(Debug, Serialize)]
-struct Removed {
+pub struct Removed {
     node: String,
     id: u64,
     led: bool,
@@ -48,6 +49,19 @@ struct Removed {
 /// # Errors
 /// It is no member, is needed, or is not out in time.
 pub async fn run(target: &Target, args: &Remove, out: Out) -> Result<(), Failure> {
+    let told = remove(target, args, |warning| out.note(warning)).await?;
+    out.say(&told, || told.words())
+}
+
+/// Lets a node go. `warn` is told what a forced removal breaks, before it is begun.
+///
+/// # Errors
+/// It is no member, is needed, or is not out in time.
+pub async fn remove(
+    target: &Target,
+    args: &Remove,
+    warn: impl FnOnce(&str) -> Result<(), Failure>,
+) -> Result<Removed, Failure> {
     let mut steer = members::steer(target);
     let before = steer.members().await?;
     let in_folder = target.folder.as_ref().and_then(|f| Some((f, f.file().node(&args.node)?.clone())));
@@ -55,8 +69,7 @@ pub async fn run(target: &Target, args: &Remove, out: Out) -> Result<(), Failure
         (Ok(member), _) => member,
         // An earlier call was broken off between the change and its end here.
         (Err(_), Some((folder, node))) => {
-            let told = end(folder, node, (node.id.0, node.name.clone()), None, 0).await?;
-            return say(&told, out);
+            return end(folder, node, (node.id.0, node.name.clone()), None, 0).await;
         }
         (Err(why), None) => return Err(Failure::Refused(why)),
     };
@@ -65,7 +78,7 @@ pub async fn run(target: &Target, args: &Remove, out: Out) -> Result<(), Failure
         if !args.force {
             return Err(Failure::Refused(format!("{warning}; --force removes it all the same")));
         }
-        out.note(&warning)?;
+        warn(&warning)?;
     }
     let start = Instant::now();
     let stays = |m: &wire::Member| m.node == id && m.role() != MemberRole::Outgoing;
@@ -78,11 +91,10 @@ pub async fn run(target: &Target, args: &Remove, out: Out) -> Result<(), Failure
     })
     .await?;
     let (led, took_ms) = (id == before.leader, ms(start.elapsed()));
-    let told = match &in_folder {
-        Some((folder, node)) if node.id.0 == id => end(folder, node, (id, who), Some(led), took_ms).await?,
-        Some(_) | None => Removed { node: who, id, led, took_ms, stopped: None, data: None },
-    };
-    say(&told, out)
+    match &in_folder {
+        Some((folder, node)) if node.id.0 == id => end(folder, node, (id, who), Some(led), took_ms).await,
+        Some(_) | None => Ok(Removed { node: who, id, led, took_ms, stopped: None, data: None }),
+    }
 }
 
 /// What the removal would break, in words; nothing if nothing.
@@ -123,7 +135,7 @@ async fn end(
         [Stopped::Ended { pid } | Stopped::Killed { pid }] => Some(pid),
         _ => None,
     };
-    folder.close_pane(node);
+    folder.close_tab(node);
     folder.change(|file| {
         file.nodes.retain(|n| n.id != node.id);
         // Whoever missed all of this must not take the rest of the file for the cluster as it began.
@@ -134,12 +146,14 @@ async fn end(
     Ok(Removed { node: who, id, led: led.unwrap_or_default(), took_ms, stopped, data: Some(data) })
 }
 
-fn say(told: &Removed, out: Out) -> Result<(), Failure> {
-    out.say(told, || {
-        let Removed { node, led, took_ms, stopped, data, .. } = told;
+impl Removed {
+    /// As a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Removed { node, led, took_ms, stopped, data, .. } = self;
         let led = if *led { ", which led," } else { "" };
         let stopped = stopped.map_or_else(String::new, |pid| format!("; pid {pid} stopped"));
         let data = data.as_ref().map_or_else(String::new, |data| format!("; its data stays in {data}"));
         format!("{node}{led} is out after {took_ms} ms{stopped}{data}")
-    })
+    }
 }

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::ask;
 
+/// Who leads now.
 #[derive(Debug, Serialize)]
-struct Transferred {
+pub struct Transferred {
     node: String,
     from: Option<String>,
     term: u64,
@@ -30,11 +31,28 @@ struct Snapshot {
     cut: u64,
 }
 
+impl Transferred {
+    /// As a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("{} leads in term {}, {} ms after it was asked to", self.node, self.term, self.took_ms)
+    }
+}
+
 /// `raftdeck transfer NODE`.
 ///
 /// # Errors
 /// There is no such voter, or it does not lead in time.
 pub async fn run(target: &Target, node: &str, out: Out) -> Result<(), Failure> {
+    let told = transfer(target, node).await?;
+    out.say(&told, || told.words())
+}
+
+/// Hands leadership over.
+///
+/// # Errors
+/// There is no such voter, or it does not lead in time.
+pub async fn transfer(target: &Target, node: &str) -> Result<Transferred, Failure> {
     let mut steer = members::steer(target);
     let members = steer.members().await?;
     let member = find(&members, node)?;
@@ -48,8 +66,7 @@ pub async fn run(target: &Target, node: &str, out: Out) -> Result<(), Failure> {
     let from = members.members.iter().find(|m| m.node == members.leader).map(name);
     let start = Instant::now();
     let reply = steer.transfer(member.node).await?;
-    let told = Transferred { node: to, from, term: reply.term, took_ms: ms(start.elapsed()) };
-    out.say(&told, || format!("{} leads in term {}, {} ms after it was asked to", told.node, told.term, told.took_ms))
+    Ok(Transferred { node: to, from, term: reply.term, took_ms: ms(start.elapsed()) })
 }
 
 /// `raftdeck snapshot NODE`.

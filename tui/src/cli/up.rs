@@ -23,7 +23,7 @@ use crate::launch::{
     folder::{CLUSTER_FILE, Folder, Place, Started, Stopped},
     ports::{self, Pair},
     ready::{self, Answer},
-    tmux::{Server, Shape},
+    tab::{Shape, Terminal},
 };
 
 /// Nodes of a new cluster unless told: two may fail.
@@ -35,6 +35,17 @@ struct Upped {
     started: Vec<String>,
     running: Vec<String>,
     leader: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct DryRun {
+    nodes: Vec<Planned>,
+}
+
+#[derive(Debug, Serialize)]
+struct Planned {
+    id: String,
+    run: Vec<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +73,8 @@ struct Restarted {
 pub async fn up(place: &args::Place, args: &Up, out: Out) -> Result<(), Failure> {
     let dir = target::dir(place, "up")?;
     let folder = if Folder::exists(&dir) { existing(&dir, args)? } else { new(&dir, args)? };
-    let mode = mode(args, &folder.file().cluster_id)?;
+    let (mode, notes) = mode(args, &folder.file().cluster_id)?;
+    notes.iter().try_for_each(|note| out.note(note))?;
     let answers = join_all(folder.file().nodes.iter().map(|node| ready::who(&folder, node))).await;
     let (mut running, mut absent) = (Vec::new(), Vec::new());
     for (node, answer) in folder.file().nodes.iter().zip(answers) {
@@ -75,6 +87,9 @@ pub async fn up(place: &args::Place, args: &Up, out: Out) -> Result<(), Failure>
             Answer::Silent if folder.process(node).is_some() => running.push(node),
             Answer::Silent => absent.push(node),
         }
+    }
+    if args.dry_run {
+        return dry_run(&folder, &absent, &mode, out);
     }
     let started = start_all(&folder, &absent, &mode)?;
     let view = ready::all(&folder, &started).await?;
@@ -115,7 +130,7 @@ fn new(dir: &Path, args: &Up) -> Result<Folder, Failure> {
     if let Some(path) = &args.handlers {
         file.handlers = ClusterFile::load_handlers(path)?;
     }
-    Ok(Folder::create(dir, &file)?)
+    Ok(if args.dry_run { Folder::planned(dir, file)? } else { Folder::create(dir, &file)? })
 }
 
 /// A cluster file for nodes at these addresses: n1, n2, ..
@@ -163,15 +178,41 @@ fn existing(dir: &Path, args: &Up) -> Result<Folder, Failure> {
     Ok(folder)
 }
 
-fn mode(args: &Up, cluster_id: &str) -> Result<Place, Failure> {
-    let shape = if args.panes { Shape::Split } else { Shape::Tab };
+/// Where the nodes are to run, and what the operator should know of it.
+fn mode(args: &Up, cluster_id: &str) -> Result<(Place, Vec<String>), Failure> {
+    if args.bg {
+        return Ok((Place::Background, Vec::new()));
+    }
+    let shape = if args.panes { Shape::Pane } else { Shape::Tab };
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut notes = Vec::new();
     let wanted = args.tabs || args.panes;
-    Ok(match Server::around() {
-        _ if args.bg => Place::Background,
-        Some(server) => Place::Tmux(server, shape),
-        None if wanted => Place::Tmux(Server::own(cluster_id)?, shape),
-        None => Place::Background,
+    let found = Terminal::find(args.terminal.as_deref(), wanted, cluster_id, &env, |note| notes.push(note))?;
+    Ok((found.map_or(Place::Background, |terminal| Place::Tab(terminal, shape)), notes))
+}
+
+/// What would be run, and nothing of it.
+fn dry_run(folder: &Folder, absent: &[&NodeEntry], place: &Place, out: Out) -> Result<(), Failure> {
+    let planned = absent.iter().enumerate().map(|(at, node)| {
+        let run = folder.plan(node, place, at == 0)?;
+        Ok(Planned { id: node.name.clone(), run })
+    });
+    let told = DryRun { nodes: planned.collect::<Result<_, String>>()? };
+    out.say(&told, || {
+        let lines = told.nodes.iter().flat_map(|node| &node.run).map(|words| shell_line(words));
+        let lines: Vec<String> = lines.collect();
+        if lines.is_empty() { "nothing: all nodes run".into() } else { lines.join("\n") }
     })
+}
+
+/// Words as a shell would take them.
+fn shell_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let quoted = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn how_to_go_on(folder: &Folder, dir: &Path, started: usize) -> String {
@@ -183,9 +224,9 @@ fn how_to_go_on(folder: &Folder, dir: &Path, started: usize) -> String {
         0 => "all nodes ran already".to_owned(),
         _ => format!("{} started", count(started, "node")),
     };
-    let panes = folder.file().nodes.iter().find_map(|node| folder.pane(node));
-    let attach = panes
-        .and_then(|pane| pane.server().attach())
+    let tab = folder.file().nodes.iter().find_map(|node| folder.tab(node));
+    let attach = tab
+        .and_then(|tab| tab.terminal().attach())
         .map_or_else(String::new, |attach| format!("\n  {attach}    shows the nodes"));
     format!(
         "{what} in {}{attach}\n  raftdeck{at} submit echo hello --wait    runs a job\n  raftdeck{at}    opens the console\n  raftdeck{at} down    stops the nodes",
@@ -202,7 +243,7 @@ pub async fn down(place: &args::Place, out: Out) -> Result<(), Failure> {
     join_all(folder.file().nodes.iter().map(|node| ready::adopt(&folder, node))).await;
     let nodes: Vec<&NodeEntry> = folder.file().nodes.iter().collect();
     let stopped = folder.stop(&nodes);
-    folder.close_panes();
+    folder.close_tabs();
     let node = |(stopped, node): (Stopped, &&NodeEntry)| {
         let (pid, ended) = match stopped {
             Stopped::NotRunning => (None, "was not running"),

@@ -7,17 +7,21 @@
 
 use std::collections::BTreeSet;
 
-use raftdeck_shared::ids::NodeId;
+use raftdeck_shared::{
+    ids::NodeId,
+    wire::{self, fault_spec::Fault},
+};
 
 use super::{
-    browse,
+    browse, deed,
+    hands::Upkeep,
     model::{Act, Button, Confirm, Dialog, Model, View},
     msg::{Cmd, Slot},
     picture::Picture,
     quorum::{Nodes, Reach},
     text::span_ms,
     theme::Tone,
-    world::Fact,
+    world::{Fact, Node},
 };
 use crate::cli::values::count;
 
@@ -39,6 +43,8 @@ pub(crate) struct Effect {
     pub(crate) hits_leader: bool,
     /// To be typed when the quorum is lost.
     pub(crate) phrase: String,
+    /// What takes it back.
+    pub(crate) undo: String,
     pub(crate) same_as: String,
 }
 
@@ -57,6 +63,7 @@ impl Act {
                     hits_leader,
                     note: note(hits_leader, &after, &format!("restart {name}"), model),
                     phrase: format!("kill {name}"),
+                    undo: "restart it (r)".into(),
                     same_as: format!("raftdeck kill {name}"),
                     ..effect(model, &picture.reach, &after)
                 }
@@ -72,6 +79,7 @@ impl Act {
                     hits_leader,
                     note: note(hits_leader, &after, "heal the cut", model),
                     phrase: format!("cut {names}"),
+                    undo: format!("heal it (H); ends by itself after {lasts}"),
                     same_as: format!(
                         "raftdeck cut {names} / {} --for {}s",
                         model.live.names(&rest, ","),
@@ -79,8 +87,8 @@ impl Act {
                     ),
                     ..effect(model, &picture.reach, &after)
                 }
-                .lasting(&lasts)
             }
+            Act::Said(deed) => deed.effect(model),
             Act::Cancel(ids) => {
                 let page = model.live.jobs.as_deref();
                 let running =
@@ -90,8 +98,9 @@ impl Act {
                 Effect {
                     question: format!("Cancel {jobs}?"),
                     now: format!("{jobs} marked, {running} running"),
-                    after: "they end as cancelled and are not run again; this cannot be undone".into(),
+                    after: "they end as cancelled and are not run again".into(),
                     note: "A running one ends when its worker hears of it; one that has ended stays as it is.".into(),
+                    undo: "none".into(),
                     same_as: format!("raftdeck cancel {first}"),
                     quorum_lost: false,
                     ..effect(model, &picture.reach, &picture.reach)
@@ -114,33 +123,28 @@ impl Act {
                 let (a, b) = sides(model, side);
                 let (said_a, said_b) = (model.live.names(&a, " "), model.live.names(&b, " "));
                 own(model, format!("YOU cut {said_a} from {said_b} for {}", span_ms(CUT_TTLS_MS[*ttl])));
-                let ends: Vec<(Slot, NodeId)> = model
+                let faults: Vec<(Slot, Fault)> = model
                     .live
                     .slots()
                     .filter(|(_, n)| n.live())
                     .filter_map(|(slot, n)| Some((slot, n.id?)))
                     .flat_map(|(slot, id)| {
                         let far = if a.contains(&id) { &b } else { &a };
-                        far.iter().map(move |peer| (slot, *peer)).collect::<Vec<_>>()
+                        let cut = |peer: &NodeId| (slot, Fault::Cut(wire::CutFault { peer: peer.0 }));
+                        far.iter().map(cut).collect::<Vec<_>>()
                     })
                     .collect();
                 let act = model.begin(format!("cut {said_a} from {said_b}"));
                 model.marked.clear(); // They were marked for this.
-                vec![Cmd::Cut { act, ends, ttl_ms: CUT_TTLS_MS[*ttl] }]
+                vec![Cmd::Strike { act, faults, ttl_ms: CUT_TTLS_MS[*ttl] }]
             }
+            Act::Said(deed) => deed.start(model),
             Act::Cancel(ids) => {
                 let act = model.begin(format!("cancel {}", count(ids.len(), "job")));
                 model.browse.jobs_marked.clear();
                 vec![Cmd::CancelJobs { act, ids: ids.clone() }]
             }
         }
-    }
-}
-
-impl Effect {
-    fn lasting(mut self, span: &str) -> Effect {
-        self.question.push_str(&format!("  Heals itself after {span}."));
-        self
     }
 }
 
@@ -153,11 +157,10 @@ pub(crate) fn ask_kill(model: &mut Model) {
             let text = format!("{} cannot be killed from here: the console does not reach it", node.name);
             model.say(Tone::Warn, text);
         }
-        Some(node) if node.word().is_some_and(|s| !s.faults_enabled) => {
-            let text = format!("{} refuses faults: it was started without --enable-faults", node.name);
-            model.say(Tone::Warn, text);
-        }
-        Some(_) => ask(model, Act::Kill(slot)),
+        Some(_) => match takes_faults(model, slot) {
+            Ok(()) => ask(model, Act::Kill(slot)),
+            Err(why) => model.say(Tone::Warn, why),
+        },
     }
 }
 
@@ -167,12 +170,34 @@ pub(crate) fn ask_cut(model: &mut Model) {
     let (a, b) = sides(model, &side);
     if a.is_empty() || b.is_empty() {
         model.say(Tone::Warn, "a cut needs two sides: mark some nodes with space, not all");
-    } else if model.live.live() == 0 {
-        model.say(Tone::Warn, "nothing can be cut from here: no node can be reached");
-    } else if !model.live.nodes.iter().any(|n| n.live() && n.word().is_some_and(|s| s.faults_enabled)) {
-        model.say(Tone::Warn, "the nodes refuse faults: they were started without --enable-faults");
+    } else if let Some(why) = no_faults(model) {
+        model.say(Tone::Warn, why);
     } else {
         ask(model, Act::Cut { side, ttl: CUT_TTL_FIRST });
+    }
+}
+
+/// Why no node takes a fault; nothing if one does.
+pub(super) fn no_faults(model: &Model) -> Option<&'static str> {
+    let words: Vec<_> = model.live.nodes.iter().filter(|n| n.live()).filter_map(Node::word).collect();
+    match words.iter().any(|s| s.faults_enabled) {
+        true => None,
+        false if words.is_empty() => Some("nothing can be broken from here: no node can be reached"),
+        false => Some("the nodes refuse faults: they were started without --enable-faults"),
+    }
+}
+
+/// Whether a node would take a fault.
+///
+/// # Errors
+/// Why not, in one line.
+pub(super) fn takes_faults(model: &Model, slot: Slot) -> Result<(), String> {
+    match model.live.node(slot) {
+        Some(node) if !node.live() => Err(format!("the console does not reach {}: it takes no fault", node.name)),
+        Some(node) if node.word().is_some_and(|s| !s.faults_enabled) => {
+            Err(format!("{} refuses faults: it was started without --enable-faults", node.name))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -199,26 +224,60 @@ pub(crate) fn heal(model: &mut Model) -> Vec<Cmd> {
     }
     own(model, "YOU heal all faults".into());
     let act = model.begin("heal all faults".into());
-    vec![Cmd::Heal { act, slots }]
+    model.same_as = "raftdeck heal".into();
+    vec![Cmd::Heal { act, at: slots.into_iter().map(|slot| (slot, Vec::new())).collect() }]
 }
 
-/// Starts the node under the cursor again, if this console can.
-pub(crate) fn restart(model: &mut Model) -> Vec<Cmd> {
-    let Some(node) = model.live.nodes.get(model.cursor) else { return Vec::new() };
-    let refusal = match node.id {
-        _ if !model.can_restart => {
-            Some("restart: this console was connected by address and does not own the processes".into())
-        }
-        _ if node.live() => Some(format!("restart: {0} is running; kill {0} first", node.name)),
-        None => Some(format!("restart: the id of {} is not known yet", node.api)),
-        Some(_) => None,
+/// Asks to do to the node under the cursor what this verb says.
+pub(crate) fn said_of_node(model: &mut Model, verb: &str) -> Vec<Cmd> {
+    let name = name(model, Slot(model.cursor));
+    deed::say(model, vec![verb.to_owned(), name]).unwrap_or_else(|why| {
+        model.say(Tone::Warn, why);
+        Vec::new()
+    })
+}
+
+/// Heals the fault under the cursor of the faults view, at both ends if it is a cut link.
+pub(crate) fn heal_one(model: &mut Model) -> Vec<Cmd> {
+    let faults = browse::faults(&model.live);
+    let Some(chosen) = faults.get(model.browse.row(View::Faults)) else {
+        model.say(Tone::Warn, "the cursor is on no fault in force");
+        return Vec::new();
     };
+    let words = std::iter::once("heal".to_owned()).chain(chosen.ids.iter().cloned()).collect();
+    deed::say(model, words).unwrap_or_else(|why| {
+        model.say(Tone::Warn, why);
+        Vec::new()
+    })
+}
+
+/// Does what is done to the node under the cursor where its process runs, if this console can.
+pub(crate) fn upkeep(model: &mut Model, what: Upkeep) -> Vec<Cmd> {
+    let Some(node) = model.live.nodes.get(model.cursor) else { return Vec::new() };
+    let verb = match what {
+        Upkeep::Restart => "restart",
+        Upkeep::ShowTab => "show the tab of",
+        Upkeep::CloseTab => "close the tab of",
+    };
+    let refusal = match what {
+        _ if !model.can_restart => {
+            Some(format!("{verb}: this console was connected by address and does not own the processes"))
+        }
+        Upkeep::Restart | Upkeep::CloseTab if node.live() => {
+            Some(format!("{verb}: {0} is running; kill {0} first", node.name))
+        }
+        Upkeep::Restart | Upkeep::CloseTab | Upkeep::ShowTab => None,
+    };
+    let refusal =
+        refusal.or_else(|| node.id.is_none().then(|| format!("{verb}: the id of {} is not known yet", node.api)));
     match (node.id, refusal) {
         (Some(node), None) => {
             let name = model.live.name(node);
-            own(model, format!("YOU restart {name}"));
-            let act = model.begin(format!("restart {name}"));
-            vec![Cmd::Restart { act, node }]
+            if what == Upkeep::Restart {
+                own(model, format!("YOU restart {name}"));
+            }
+            let act = model.begin(format!("{verb} {name}"));
+            vec![Cmd::Upkeep { act, node, what }]
         }
         (_, Some(words)) => {
             model.say(Tone::Warn, words);
@@ -228,7 +287,7 @@ pub(crate) fn restart(model: &mut Model) -> Vec<Cmd> {
     }
 }
 
-fn ask(model: &mut Model, act: Act) {
+pub(super) fn ask(model: &mut Model, act: Act) {
     let confirm = Confirm { act, button: Button::Cancel, typed: Default::default() };
     model.dialog = Some(Dialog::Confirm(Box::new(confirm)));
 }
@@ -250,41 +309,41 @@ fn sides(model: &Model, side: &BTreeSet<Slot>) -> (Nodes, Nodes) {
     (a, b)
 }
 
-fn effect(model: &Model, now: &Reach, after: &Reach) -> Effect {
+/// What is said of every act: the quorum, now and then.
+pub(super) fn effect(model: &Model, now: &Reach, after: &Reach) -> Effect {
+    let name = |id| model.live.name(id);
     Effect {
         question: String::new(),
-        now: outlook(model, now),
-        after: outlook(model, after),
+        now: outlook(&name, now),
+        after: outlook(&name, after),
         note: String::new(),
         quorum_lost: !after.has_quorum(),
         hits_leader: false,
         phrase: String::new(),
+        undo: String::new(),
         same_as: String::new(),
     }
 }
 
 /// One line: who can talk, is it enough, who stands apart.
-fn outlook(model: &Model, reach: &Reach) -> String {
+pub(super) fn outlook(name: &dyn Fn(NodeId) -> String, reach: &Reach) -> String {
+    let names = |nodes: &Nodes| nodes.iter().map(|id| name(*id)).collect::<Vec<_>>().join(" ");
     let best = reach.strongest();
-    let mut line = format!("{{{}}} can talk: {} of {}", model.live.names(&best, " "), best.len(), reach.voters.len());
+    let mut line = format!("{{{}}} can talk: {} of {}", names(&best), best.len(), reach.voters.len());
     line.push_str(if reach.has_quorum() { ", quorum kept" } else { ", NO QUORUM" });
-    let apart: Vec<String> = reach
-        .sides()
-        .iter()
-        .filter(|s| s.is_disjoint(&best))
-        .map(|s| format!("{{{}}}", model.live.names(s, " ")))
-        .collect();
+    let apart: Vec<String> =
+        reach.sides().iter().filter(|s| s.is_disjoint(&best)).map(|s| format!("{{{}}}", names(s))).collect();
     if !apart.is_empty() {
         line.push_str(&format!("; apart {}", apart.join(" ")));
     }
     let down: Nodes = reach.voters.difference(&reach.up).copied().collect();
     if !down.is_empty() {
-        line.push_str(&format!("; down {}", model.live.names(&down, " ")));
+        line.push_str(&format!("; down {}", names(&down)));
     }
     line
 }
 
-fn note(hits_leader: bool, after: &Reach, undo: &str, model: &Model) -> String {
+pub(super) fn note(hits_leader: bool, after: &Reach, undo: &str, model: &Model) -> String {
     let down: Nodes = after.voters.difference(&after.up).copied().collect();
     match (after.has_quorum(), hits_leader) {
         (true, false) => "The leader keeps its majority: work goes on.".into(),

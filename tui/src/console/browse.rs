@@ -3,19 +3,23 @@
 //! A list that grows at its end follows the newest until somebody moves up; then it stays where it is, and what comes later
 //! is counted. `G` follows again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use raftdeck_shared::ids::NodeId;
 
 use super::{
     events::Stamp,
     jobs,
     keys::{Hidden, Way},
+    lost::{Lost, What},
     model::{Model, View},
-    msg::{Cmd, Slot, Time},
+    msg::{Cmd, NEVER, Slot, Time},
     past,
     picture::Picture,
-    status::Queue,
+    status::{FaultKind, Queue},
     theme::Tone,
-    trace::Seen,
+    trace::Row,
+    world::World,
 };
 
 /// How often what is looked at is asked for again.
@@ -25,7 +29,7 @@ const ASK_EVERY_MS: u64 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Browse {
     /// Row of a view, counted from its top; of the elections and incidents from the newest.
-    rows: std::collections::BTreeMap<View, usize>,
+    rows: BTreeMap<View, usize>,
     /// Of the lanes: the row that is held; none follows.
     pub(crate) message: Option<Stamp>,
     pub(crate) hidden: BTreeSet<Hidden>,
@@ -56,19 +60,27 @@ impl Browse {
 }
 
 /// The rows of the lanes as they are wanted now.
-pub(crate) fn messages(model: &Model) -> Vec<&Seen> {
+pub(crate) fn messages(model: &Model) -> Vec<Row<'_>> {
     let world = model.shown();
-    let mut rows = world.trace.rows(&model.browse.hidden);
+    let hidden = &model.browse.hidden;
+    let lost = world.losses.rows().filter(|lost| !hidden.contains(&lost.group())).map(|lost| Row::Lost(lost));
+    let mut rows: Vec<Row<'_>> = world.trace.rows(hidden).into_iter().map(Row::Heard).chain(lost).collect();
+    rows.sort_by_key(|row| row.stamp());
     if let Some(filter) = model.filter() {
-        rows.retain(|o| {
-            let text = super::story::tell(o, false, &|id| world.name(id)).text;
-            filter.wants(&text, |field| match field {
-                "node" => Some(world.name(raftdeck_shared::ids::NodeId(o.node))),
+        let name = |id| world.name(id);
+        rows.retain(|row| match row {
+            Row::Heard(o) => filter.wants(&super::story::tell(o, false, &name).text, |field| match field {
+                "node" => Some(world.name(NodeId(o.node))),
                 "term" => Some(o.term.to_string()),
                 "kind" => Some(o.kind().as_str_name().to_owned()),
                 "index" => Some(o.index.to_string()),
                 _ => None,
-            })
+            }),
+            Row::Lost(lost) => filter.wants(&lost.sentence(&name), |field| match field {
+                "node" => Some(world.name(lost.from)),
+                "kind" => Some("lost".to_owned()),
+                _ => None,
+            }),
         });
     }
     rows
@@ -80,6 +92,50 @@ pub(crate) fn queues(model: &Model) -> Vec<Queue> {
     let leader = Picture::of(world).leader.and_then(|slot| world.node(slot)?.word());
     let best = leader.or_else(|| world.nodes.iter().filter_map(|n| n.word()).max_by_key(|s| s.applied));
     best.map(|s| s.queues.clone()).unwrap_or_default()
+}
+
+/// A fault in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InForce {
+    pub(crate) what: String,
+    pub(crate) left_ms: u64,
+    /// `NODE:NUMBER`, as the command line calls it: of both ends, if a link is cut at both.
+    pub(crate) ids: Vec<String>,
+}
+
+/// The faults in force. A link that is cut at both ends is told once.
+pub(crate) fn faults(world: &World) -> Vec<InForce> {
+    let mut links: BTreeMap<(NodeId, NodeId), usize> = BTreeMap::new();
+    let mut told: Vec<InForce> = Vec::new();
+    for node in world.nodes.iter().filter(|n| n.live()) {
+        let Some((status, at)) = &node.status else { continue };
+        for fault in &status.faults {
+            let left_ms = match fault.left_ms {
+                NEVER => NEVER,
+                left_ms => left_ms.saturating_sub(world.now.run_ms.saturating_sub(at.run_ms)),
+            };
+            let id = format!("{}:{}", node.name, fault.id);
+            let what = match &fault.kind {
+                FaultKind::Cut(peer) => {
+                    let link = (status.id.min(*peer), status.id.max(*peer));
+                    if let Some(there) = links.get(&link) {
+                        told[*there].ids.push(id);
+                        continue;
+                    }
+                    links.insert(link, told.len());
+                    format!("link {} - {} is cut", node.name, world.name(*peer))
+                }
+                FaultKind::Kill => format!("{} is being killed", node.name),
+                FaultKind::Other { peer, words, effect } => {
+                    let towards = peer.map(|peer| format!(" -> {}", world.name(peer))).unwrap_or_default();
+                    let effect = if effect.is_empty() { String::new() } else { format!(" ({effect})") };
+                    format!("{}{towards}: {words}{effect}", node.name)
+                }
+            };
+            told.push(InForce { what, left_ms, ids: vec![id] });
+        }
+    }
+    told
 }
 
 /// The jobs that are listed now.
@@ -99,7 +155,7 @@ pub(crate) fn vertical(model: &mut Model, by: isize) {
         View::Election => model.shown().votes.elections().len(),
         View::Jobs => jobs(model).len(),
         View::Queues => queues(model).len(),
-        View::Faults => model.shown().outages.newest().count(),
+        View::Faults => faults(model.shown()).len() + model.shown().outages.newest().count(),
         View::Job => 4 + model.shown().job.as_ref().map_or(0, |job| job.history.len()),
     };
     let row = model.browse.row(view).saturating_add_signed(by).min(count.saturating_sub(1));
@@ -111,10 +167,10 @@ fn message(model: &mut Model, by: isize) {
     let Some(last) = rows.len().checked_sub(1) else { return };
     let at = match model.browse.message {
         None => last,
-        Some(held) => rows.partition_point(|o| Stamp::of(o) <= held).saturating_sub(1),
+        Some(held) => rows.partition_point(|row| row.stamp() <= held).saturating_sub(1),
     };
     let to = at.saturating_add_signed(by).min(last);
-    let held = (to < last || by < 0).then(|| Stamp::of(rows[to]));
+    let held = (to < last || by < 0).then(|| rows[to].stamp());
     model.browse.message = held;
 }
 
@@ -150,10 +206,15 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
         View::Messages => {
             let rows = messages(model);
             let chosen = match model.browse.message {
-                Some(held) => rows.iter().rev().find(|o| Stamp::of(o) <= held),
+                Some(held) => rows.iter().rev().find(|row| row.stamp() <= held),
                 None => rows.last(),
             };
-            match chosen.and_then(|o| model.shown().trace.cause(o)).map(|cause| Stamp::of(cause)) {
+            let cause = chosen.and_then(|row| match row {
+                Row::Heard(o) => model.shown().trace.cause(o),
+                Row::Lost(Lost { what: What::Request { asked, .. }, .. }) => Some(asked),
+                Row::Lost(_) => None,
+            });
+            match cause.map(|cause| Stamp::of(cause)) {
                 Some(cause) => {
                     model.browse.hidden.clear();
                     model.browse.message = Some(cause);
@@ -175,8 +236,8 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
             }
         }
         View::Faults => {
-            let row = model.browse.row(View::Faults);
-            let at = model.shown().outages.newest().nth(row).map(|i| i.at_ms);
+            let row = model.browse.row(View::Faults).checked_sub(faults(model.shown()).len());
+            let at = row.and_then(|row| model.shown().outages.newest().nth(row)).map(|i| i.at_ms);
             let end = model.film.span().map(|(_, last)| last);
             if let (Some(at_ms), Some(Time { run_ms, unix_ms })) = (at, end) {
                 past::to(model, run_ms.saturating_sub(unix_ms.saturating_sub(at_ms)));

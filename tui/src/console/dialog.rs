@@ -1,22 +1,19 @@
-//! Keys while a dialog is open: help, confirmation, submit form.
+//! Keys while a dialog is open: help, confirmation, filter; those of a form are in [`form`].
 //!
 //! The focus of a confirmation starts on Cancel, and while a phrase is asked for, Enter does nothing until it is right.
 
 use crossterm::event::{KeyCode, KeyEvent};
-use raftdeck_shared::wire;
 
 use super::{
     acts::{CUT_TTLS_MS, Effect},
     field::Field,
-    model::{Act, Button, Confirm, Dialog, Form, Model},
+    form,
+    model::{Act, Button, Confirm, Dialog, Model},
     msg::Cmd,
     palette,
     theme::Tone,
     update, yank,
 };
-
-/// What the form asks for, in order.
-pub(crate) const FIELD_NAMES: [&str; 3] = ["handler", "payload", "queue"];
 
 /// Gives a key to the open dialog.
 pub(crate) fn key(model: &mut Model, key: &KeyEvent) -> Vec<Cmd> {
@@ -34,7 +31,7 @@ pub(crate) fn key(model: &mut Model, key: &KeyEvent) -> Vec<Cmd> {
             Vec::new()
         }
         Dialog::Confirm(confirm) => confirm_key(model, *confirm, key),
-        Dialog::Submit(form) => form_key(model, form, key),
+        Dialog::Form(form) => form::key(model, form, key),
     }
 }
 
@@ -42,7 +39,7 @@ pub(crate) fn key(model: &mut Model, key: &KeyEvent) -> Vec<Cmd> {
 pub(crate) fn paste(model: &mut Model, text: &str) {
     match &mut model.dialog {
         Some(Dialog::Confirm(confirm)) => confirm.typed.insert(text),
-        Some(Dialog::Submit(form)) => form.fields[form.at].insert(text),
+        Some(Dialog::Form(form)) => form::paste(form, text),
         Some(Dialog::Palette(palette)) => palette.field.insert(text),
         Some(Dialog::Filter(field)) => {
             field.insert(text);
@@ -115,45 +112,4 @@ impl Confirm {
             (true, typed) => (typed == effect.phrase).then_some(Button::Go),
         }
     }
-}
-
-fn form_key(model: &mut Model, mut form: Form, key: &KeyEvent) -> Vec<Cmd> {
-    match key.code {
-        KeyCode::Enter => return submit(model, form),
-        KeyCode::Tab | KeyCode::Down => form.at = (form.at + 1) % form.fields.len(),
-        KeyCode::BackTab | KeyCode::Up => form.at = (form.at + form.fields.len() - 1) % form.fields.len(),
-        KeyCode::Right if form.at == 0 && form.fields[0].at_end() => {
-            if let Some(whole) = completion(&form, &model.handlers) {
-                form.fields[0] = Field::new(whole);
-            }
-        }
-        _ => {
-            form.fields[form.at].key(key);
-        }
-    }
-    model.dialog = Some(Dialog::Submit(form));
-    Vec::new()
-}
-
-/// The first known handler that begins with what is typed.
-pub(crate) fn completion<'a>(form: &Form, handlers: &'a [String]) -> Option<&'a str> {
-    let typed = form.fields[0].text();
-    handlers.iter().map(String::as_str).find(|h| h.starts_with(&typed) && *h != typed)
-}
-
-fn submit(model: &mut Model, form: Form) -> Vec<Cmd> {
-    let [handler, payload, queue] = form.fields.each_ref().map(Field::text);
-    if handler.trim().is_empty() {
-        model.say(Tone::Warn, "submit: name a handler");
-        model.dialog = Some(Dialog::Submit(form));
-        return Vec::new();
-    }
-    let job = wire::NewJob {
-        handler: handler.trim().to_owned(),
-        payload: payload.into_bytes().into(),
-        queue: queue.trim().to_owned(),
-        ..Default::default()
-    };
-    let act = model.begin(format!("submit {}", job.handler));
-    vec![Cmd::Submit { act, job }]
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use raftdeck_shared::wire::{self, ObservationKind as Kind};
 
 use super::{
-    deed::Deed,
+    cue::Cue,
     msg::{NodeMsg, Time},
     theme::Tone,
     world::{Fact, World},
@@ -241,9 +241,9 @@ fn weight(fact: &Fact) -> usize {
 fn mark(fact: &Fact) -> Mark {
     match fact {
         Fact::Own(Tone::You, _) => Mark::Turn,
-        Fact::Script { deed, .. } => match deed {
-            Deed::Kill | Deed::Break | Deed::Mend | Deed::Start => Mark::Turn,
-            Deed::Comment | Deed::Life | Deed::Proof => Mark::Event,
+        Fact::Script { cue, .. } => match cue {
+            Cue::Kill | Cue::Break | Cue::Mend | Cue::Start => Mark::Turn,
+            Cue::Comment | Cue::Life | Cue::Proof => Mark::Event,
         },
         Fact::Broken(_) => Mark::Broken,
         Fact::Own(_, _) => Mark::Event,

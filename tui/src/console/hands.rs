@@ -1,7 +1,7 @@
 //! Does what `update` asked for. Each act is a task of its own that answers with one line; the loop never waits.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -25,7 +25,7 @@ use super::{
     net::{self, Ears},
     text::clean,
 };
-use crate::cli::values::count;
+use crate::cli::{args, values::count};
 
 /// One call to one node ends by then.
 const CALL_MAX: Duration = Duration::from_secs(2);
@@ -39,21 +39,58 @@ const LOG_BYTES_MAX: u64 = 256 << 10;
 /// Who asked, as every other console shows it.
 const LABEL: &str = "console";
 
-/// Starts the processes of nodes again. Given by whoever started them.
+/// What is done to a node where its process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Start it anew, in its place.
+    Restart,
+    /// Bring its tab before the operator.
+    ShowTab,
+    /// Close its tab; it has ended.
+    CloseTab,
+}
+
+/// Looks after the processes of nodes. Given by whoever started them.
 pub trait Launcher: Send + Sync {
-    /// Starts the node's process anew; one line that says what was done, or why not.
-    fn restart(&self, node: NodeId) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+    /// Does it; one line that says what was done, or why not.
+    fn upkeep(&self, node: NodeId, what: Upkeep) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
     /// Where the node writes its log, if that is on this machine.
     fn log(&self, node: NodeId) -> Option<PathBuf>;
+}
+
+/// What only the leader decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// The node of this name is to lead.
+    Transfer(String),
+    /// Take a node in.
+    Add(args::Add),
+    /// Let a node go.
+    Remove(args::Remove),
+}
+
+/// Steers the cluster as the command line does.
+pub trait Helm: Send + Sync {
+    /// Does it and waits for its end; one line that says what was done, or why not.
+    fn steer(&self, what: Steering) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 }
 
 #[derive(Clone)]
 pub(crate) struct Hands {
     lines: Arc<Mutex<Vec<Line>>>,
     jobs: Arc<Client>,
-    launcher: Option<Arc<dyn Launcher>>,
+    crew: Crew,
     ears: Ears,
+}
+
+/// Who does what no node does by itself; none where nobody can.
+#[derive(Clone, Default)]
+pub struct Crew {
+    /// Of a console that owns the processes.
+    pub launcher: Option<Arc<dyn Launcher>>,
+    /// Of a console of a running cluster.
+    pub helm: Option<Arc<dyn Helm>>,
 }
 
 /// The way to one node, and the task that watches it.
@@ -66,8 +103,8 @@ struct Line {
 
 impl Hands {
     /// Hands that reach nobody yet.
-    pub(crate) fn new(jobs: Client, launcher: Option<Arc<dyn Launcher>>, ears: Ears) -> Hands {
-        Hands { lines: Arc::default(), jobs: Arc::new(jobs), launcher, ears }
+    pub(crate) fn new(jobs: Client, crew: Crew, ears: Ears) -> Hands {
+        Hands { lines: Arc::default(), jobs: Arc::new(jobs), crew, ears }
     }
 
     /// Watches the node of a slot at this address, in place of any other. Nothing waits for it here.
@@ -90,14 +127,22 @@ impl Hands {
             Cmd::Quit | Cmd::Suspend | Cmd::Repaint | Cmd::Dump | Cmd::Copy(_) | Cmd::Mouse(_) | Cmd::Record(_) => {}
             Cmd::Reach { slot, api } => self.reach(slot, &api),
             Cmd::Kill { act, slot } => self.spawn(act, async move { hands.kill(slot).await }),
-            Cmd::Cut { act, ends, ttl_ms } => self.spawn(act, async move { hands.cut(ends, ttl_ms).await }),
-            Cmd::Heal { act, slots } => self.spawn(act, async move { hands.heal(slots).await }),
-            Cmd::Restart { act, node } => self.spawn(act, async move {
-                match &hands.launcher {
+            Cmd::Strike { act, faults, ttl_ms } => {
+                self.spawn(act, async move { hands.strike(faults, ttl_ms).await });
+            }
+            Cmd::Heal { act, at } => self.spawn(act, async move { hands.heal(at).await }),
+            Cmd::Steer { act, steering } => self.spawn(act, async move {
+                match &hands.crew.helm {
+                    Some(helm) => helm.steer(steering).await,
+                    None => Err("this console cannot steer the cluster".into()),
+                }
+            }),
+            Cmd::Upkeep { act, node, what } => self.spawn(act, async move {
+                match &hands.crew.launcher {
                     Some(launcher) => {
-                        let restarted = launcher.restart(node).await;
+                        let done = launcher.upkeep(node, what).await;
                         hands.ears.retry.notify_waiters();
-                        restarted
+                        done
                     }
                     None => Err("this console does not own the processes".into()),
                 }
@@ -116,7 +161,7 @@ impl Hands {
                 Body::Job(job.map(|job| Arc::new(Job::from_wire(&job))).map_err(|e| clean(&format!("job {id}: {e}"))))
             }),
             Cmd::ReadLog { slot, id } => self.answer(async move {
-                let path = hands.launcher.as_ref().and_then(|launcher| launcher.log(id));
+                let path = hands.crew.launcher.as_ref().and_then(|launcher| launcher.log(id));
                 let read = match path {
                     None => Err("this console does not see the files of the node".to_owned()),
                     Some(path) => tokio::task::spawn_blocking(move || last_lines(&path))
@@ -170,18 +215,18 @@ impl Hands {
         }
     }
 
-    async fn cut(&self, ends: Vec<(Slot, NodeId)>, ttl_ms: u64) -> Result<String, String> {
-        let nodes = ends.iter().map(|(slot, _)| *slot).collect::<BTreeSet<_>>().len();
-        let calls = ends.into_iter().map(|(slot, peer)| async move {
-            let fault = fault_spec::Fault::Cut(wire::CutFault { peer: peer.0 });
+    async fn strike(&self, faults: Vec<(Slot, fault_spec::Fault)>, ttl_ms: u64) -> Result<String, String> {
+        let nodes = faults.iter().map(|(slot, _)| *slot).collect::<BTreeSet<_>>().len();
+        let calls = faults.into_iter().map(|(slot, fault)| async move {
             self.inject(slot, fault, ttl_ms).await.map_err(|status| self.named(slot, &status))
         });
         succeeded(join_all(calls).await).map(|_| format!("done at {}", count(nodes, "node")))
     }
 
-    async fn heal(&self, slots: Vec<Slot>) -> Result<String, String> {
-        let calls = slots.into_iter().map(|slot| async move {
-            let request = wire::HealFaultsRequest::default();
+    /// Ends faults: at each of these nodes those of these ids, or all.
+    async fn heal(&self, at: BTreeMap<Slot, Vec<u64>>) -> Result<String, String> {
+        let calls = at.into_iter().map(|(slot, ids)| async move {
+            let request = wire::HealFaultsRequest { ids, ..Default::default() };
             let mut client = self.admin(slot);
             let reply = within(client.heal_faults(request)).await.map_err(|status| self.named(slot, &status))?;
             Ok(reply.into_inner().healed.len())

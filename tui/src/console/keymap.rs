@@ -183,6 +183,7 @@ pub(crate) fn always(key: &KeyEvent) -> Option<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::hands::Upkeep;
 
     fn press(c: char, modifiers: KeyModifiers) -> KeyEvent {
         KeyEvent::new(KeyCode::Char(c), modifiers)
@@ -205,7 +206,12 @@ mod tests {
     fn all_that_changes_the_cluster_is_dangerous() {
         use Action as A;
         for row in TABLE {
-            let changes = matches!(row.action, A::Kill | A::Cut | A::Heal | A::Restart | A::Submit | A::CancelJobs);
+            let keeps = matches!(row.action, A::Upkeep(what) if what != Upkeep::ShowTab);
+            let changes = keeps
+                || matches!(
+                    row.action,
+                    A::Kill | A::Cut | A::Heal | A::HealOne | A::Form(_) | A::CancelJobs | A::Transfer | A::Remove
+                );
             assert_eq!(row.danger, changes, "{}", row.name);
         }
     }

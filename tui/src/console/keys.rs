@@ -4,15 +4,22 @@
 //! `x`, away from them, and asks first. No Alt, and none of the keys that tmux, screen or the terminal's own flow control
 //! take (Ctrl-A, Ctrl-B, Ctrl-S, Ctrl-Q). Each row can be given other keys in the config file, by its name.
 
-use super::model::{Pane, View};
+use super::{
+    form::Sheet,
+    hands::Upkeep,
+    model::{Pane, View},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Kill,
     Cut,
     Heal,
-    Restart,
-    Submit,
+    Upkeep(Upkeep),
+    Form(Sheet),
+    Transfer,
+    Remove,
+    HealOne,
     CancelJobs,
     Mark,
     Back,
@@ -140,6 +147,7 @@ const CLUSTER: When = When::In(View::Cluster);
 const MESSAGES: When = When::In(View::Messages);
 const JOBS: When = When::In(View::Jobs);
 const LOG: When = When::In(View::Log);
+const FAULTS: When = When::In(View::Faults);
 
 /// All rows, in the order of footer and help. The first that fits is taken.
 pub(crate) const TABLE: &[Binding] = &[
@@ -149,15 +157,47 @@ pub(crate) const TABLE: &[Binding] = &[
         .danger()
         .when(CLUSTER),
     row("heal", &["H"], Action::Heal, "heal all faults on all nodes").footer("heal").danger(),
-    row("restart", &["r"], Action::Restart, "restart the node under the cursor")
+    row("restart", &["r"], Action::Upkeep(Upkeep::Restart), "restart the node under the cursor")
         .footer("restart")
         .danger()
         .when(CLUSTER),
-    row("submit", &["s"], Action::Submit, "submit a job").footer("submit").danger(),
+    row("submit", &["s"], Action::Form(Sheet::Submit), "submit a job").footer("submit").danger(),
     row("cancel", &["c"], Action::CancelJobs, "cancel the marked jobs, or the one under the cursor")
         .footer("cancel")
         .danger()
         .when(JOBS),
+    row(
+        "cut-one-way",
+        &["X"],
+        Action::Form(Sheet::OneWay),
+        "cut the marked nodes' way to the others, not the way back",
+    )
+    .danger()
+    .when(CLUSTER),
+    row("link", &["W"], Action::Form(Sheet::Link), "weather on a link: delay, jitter, loss, duplicates, reordering")
+        .danger()
+        .when(CLUSTER),
+    row("disk", &["D"], Action::Form(Sheet::Disk), "the disk of a node: stalled, full, or failing its fsync")
+        .danger()
+        .when(CLUSTER),
+    row("pause-node", &["P"], Action::Form(Sheet::Pause), "let a node stand still").danger().when(CLUSTER),
+    row("clock", &["C"], Action::Form(Sheet::Clock), "set the clock of a node wrong").danger().when(CLUSTER),
+    row("heal-one", &["e"], Action::HealOne, "heal the fault under the cursor")
+        .footer("heal one")
+        .danger()
+        .when(FAULTS),
+    row("transfer", &["T"], Action::Transfer, "hand leadership over to the node under the cursor")
+        .danger()
+        .when(CLUSTER),
+    row("add", &["A"], Action::Form(Sheet::Add), "take a node in").danger().when(CLUSTER),
+    row("remove", &[], Action::Remove, "let the node under the cursor go (no key: by name only)")
+        .danger()
+        .when(CLUSTER),
+    row("tab", &["f"], Action::Upkeep(Upkeep::ShowTab), "show the terminal tab of the node under the cursor")
+        .when(CLUSTER),
+    row("close-tab", &["F"], Action::Upkeep(Upkeep::CloseTab), "close the terminal tab of a node that has ended")
+        .danger()
+        .when(CLUSTER),
     row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
     row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
         .footer("open"),

@@ -16,8 +16,10 @@
 //! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who
 //! they are, `status` and `tail` one node's word; `film`, `past` and `record` time; `picture`, `quorum`, `reign`, `pace`
 //! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
-//! who heard what from whom, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse` the lists; `checks`
-//! what must hold; `simulation` a simulated cluster as a source, `run` how far it goes, `deed` what a line of its script does, `headless` the same without a terminal; `acts` and `dialog` what the operator does; `keys` the one key table, `keymap`, `palette` and `config`
+//! who heard what from whom, `lost` what never arrived, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse`
+//! the lists; `checks` what must hold; `simulation` a simulated cluster as a source, `run` how far it goes, `cue` what a line
+//! of its script does, `headless` the same without a terminal; `acts`, `deed`, `dialog` and `form` what the operator does;
+//! `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
 //! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
 
@@ -25,6 +27,7 @@ mod acts;
 mod browse;
 mod checks;
 mod config;
+mod cue;
 mod deck;
 mod deed;
 mod dialog;
@@ -33,12 +36,14 @@ mod events;
 mod field;
 mod film;
 mod filter;
+mod form;
 mod fuzzy;
 mod hands;
 mod headless;
 mod jobs;
 mod keymap;
 mod keys;
+mod lost;
 mod members;
 mod model;
 mod msg;
@@ -99,7 +104,12 @@ use self::{
     theme::{Glyphs, Skin},
     world::{Fact, World},
 };
-pub use self::{hands::Launcher, headless::Headless, simulation::Simulation, theme::Theme};
+pub use self::{
+    hands::{Crew, Helm, Launcher, Steering, Upkeep},
+    headless::Headless,
+    simulation::Simulation,
+    theme::Theme,
+};
 
 /// A member to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,8 +158,8 @@ pub struct ConsoleOptions {
     pub nodes: Vec<ConsoleNode>,
     /// Names that the submit form completes.
     pub handlers: Vec<String>,
-    /// Restarts nodes; none when this console does not own their processes.
-    pub launcher: Option<Arc<dyn Launcher>>,
+    /// Who restarts nodes and steers the cluster.
+    pub crew: Crew,
     /// How it looks.
     pub look: Look,
 }
@@ -164,7 +174,7 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
     let (ears, inbox) = ears();
     let hands = hands(&options, &ears)?;
     let mut model = model(&options, ears.clock);
-    model.can_restart = options.launcher.is_some();
+    model.can_restart = options.crew.launcher.is_some();
     open(model, Some(hands), None, ears, inbox).await
 }
 
@@ -283,7 +293,7 @@ fn hands(options: &ConsoleOptions, ears: &Ears) -> anyhow::Result<Hands> {
         channel(&node.api)?;
     }
     let jobs = Client::new(options.nodes.iter().map(|n| n.api.clone()))?;
-    let hands = Hands::new(jobs, options.launcher.clone(), ears.clone());
+    let hands = Hands::new(jobs, options.crew.clone(), ears.clone());
     for (at, node) in options.nodes.iter().enumerate() {
         hands.reach(Slot(at), &node.api);
     }

@@ -10,10 +10,12 @@ use raftdeck_shared::ids::Index;
 
 use super::{
     browse::{self, Browse},
+    deed::Deed,
     events::Reading,
     field::Field,
     film::{Film, Record},
     filter::Filter,
+    form::Form,
     keymap::Keymap,
     msg::{ActId, Slot, Time},
     order::Order,
@@ -106,6 +108,8 @@ pub(crate) enum Act {
     },
     /// Jobs, by their ids.
     Cancel(Vec<u64>),
+    /// What was said in words of the command line.
+    Said(Deed),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,20 +120,13 @@ pub(crate) struct Confirm {
     pub(crate) typed: Field,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Form {
-    /// Handler, payload, queue.
-    pub(crate) fields: [Field; 3],
-    pub(crate) at: usize,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dialog {
     Palette(Palette),
     /// The filter of the view, as it is being typed.
     Filter(Field),
     Confirm(Box<Confirm>),
-    Submit(Form),
+    Form(Form),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,16 @@
 //!
 //! Time is part of what happened. So a list of messages is a whole session: fed again, it makes the same screens.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crossterm::event::KeyEvent;
-use raftdeck_shared::{ids::NodeId, wire};
+use raftdeck_shared::{
+    ids::NodeId,
+    wire::{self, fault_spec::Fault},
+};
 
 use super::{
+    hands::{Steering, Upkeep},
     jobs::{Job, Page},
     simulation::Stretch,
     status::Status,
@@ -104,19 +108,27 @@ pub(crate) enum Cmd {
         act: ActId,
         slot: Slot,
     },
-    /// Break links: at each of these nodes, the one to that peer.
-    Cut {
+    /// Faults, each at the node that is to have it.
+    Strike {
         act: ActId,
-        ends: Vec<(Slot, NodeId)>,
+        faults: Vec<(Slot, Fault)>,
         ttl_ms: u64,
     },
+    /// End faults: at each of these nodes those of these ids, or all.
     Heal {
         act: ActId,
-        slots: Vec<Slot>,
+        at: BTreeMap<Slot, Vec<u64>>,
     },
-    Restart {
+    /// What only the leader decides.
+    Steer {
+        act: ActId,
+        steering: Steering,
+    },
+    /// Where the process of a node runs.
+    Upkeep {
         act: ActId,
         node: NodeId,
+        what: Upkeep,
     },
     Submit {
         act: ActId,

@@ -6,9 +6,10 @@
 use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{
-    browse,
+    browse, deed,
     field::Field,
     fuzzy,
+    hands::Upkeep,
     keymap::Row,
     keys::{Action, Way},
     model::{Dialog, Model, Source, View},
@@ -30,9 +31,17 @@ pub(crate) struct Palette {
 }
 
 /// Commands with a word behind them, as the command line has them, and what the word is.
-pub(crate) const WITH_WORD: [(&str, &str); 11] = [
+pub(crate) const WITH_WORD: [(&str, &str); 19] = [
     ("kill", "NODE"),
-    ("cut", "NODE,.."),
+    ("cut", "NODE,.. or NODE,.. / NODE,.. [--one-way] [--for 30s]"),
+    ("link", "NODE NODE --delay 50ms --loss 10%"),
+    ("disk", "NODE --stall 200ms"),
+    ("pause-node", "NODE"),
+    ("clock", "NODE --offset 5s"),
+    ("heal", "NODE or NODE:NUMBER"),
+    ("transfer", "NODE"),
+    ("add", "NODE"),
+    ("remove", "NODE"),
     ("restart", "NODE"),
     ("node", "NODE: the cursor to it"),
     ("log", "NODE: its log"),
@@ -121,7 +130,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
         }
         "restart" => {
             model.cursor = node(model, word)?.0;
-            Ok(update::act(model, Action::Restart))
+            Ok(update::act(model, Action::Upkeep(Upkeep::Restart)))
         }
         "node" => {
             model.cursor = node(model, word)?.0;
@@ -135,7 +144,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
             Ok(id) => Ok(browse::job(model, id)),
             Err(_) => Err(format!("{word:?} is no id of a job")),
         },
-        "cut" => {
+        "cut" if !word.contains('/') && !word.contains("--") => {
             let names = word.split([',', ' ']).filter(|n| !n.is_empty());
             model.marked = names.map(|name| node(model, name)).collect::<Result<_, _>>()?;
             Ok(update::act(model, Action::Cut))
@@ -164,6 +173,13 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
         "filter" => {
             update::set_filter(model, word);
             Ok(Vec::new())
+        }
+        _ if deed::knows(name) => {
+            if must_be_live(model, name) {
+                return Ok(Vec::new());
+            }
+            let words = std::iter::once(name).chain(word.split_whitespace());
+            deed::say(model, words.map(str::to_owned).collect())
         }
         _ => Err(format!("{name:?} takes no word; those that do: {}", WITH_WORD.map(|(name, _)| name).join(", "))),
     }

@@ -25,7 +25,7 @@ use raftdeck_shared::{ids::NodeId, wire};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    deed::Deed,
+    cue::Cue,
     film::{Film, Record},
     jobs::{Job, PAGE_MAX, Page},
     msg::{NodeMsg, Slot, Time},
@@ -74,7 +74,7 @@ enum What {
     Jobs(Box<Page>),
     Job(Box<Job>),
     Noticed { tone: u8, text: String },
-    Script { text: String, deed: Deed },
+    Script { text: String, cue: Cue },
     Broken(String),
 }
 
@@ -170,7 +170,7 @@ impl Line {
             Fact::Moved { slot, api } => (Some(slot.0), What::Moved(api.clone())),
             Fact::Jobs(page) => (None, What::Jobs(Box::new(Page::clone(page)))),
             Fact::Job(job) => (None, What::Job(Box::new(Job::clone(job)))),
-            Fact::Script { text, deed } => (None, What::Script { text: text.clone(), deed: *deed }),
+            Fact::Script { text, cue } => (None, What::Script { text: text.clone(), cue: *cue }),
             Fact::Broken(evidence) => (None, What::Broken(evidence.clone())),
             Fact::Own(Tone::You, text) => (None, What::You(text.clone())),
             Fact::Own(tone, text) => {
@@ -204,7 +204,7 @@ impl Line {
                 Fact::Moved { slot, api: clean(&api) }
             }
             What::You(text) => Fact::Own(Tone::You, clean(&text)),
-            What::Script { text, deed } => Fact::Script { text: clean(&text), deed },
+            What::Script { text, cue } => Fact::Script { text: clean(&text), cue },
             What::Broken(evidence) => Fact::Broken(clean(&evidence)),
             What::Noticed { tone, text } => {
                 Fact::Own(TONES.get(usize::from(tone)).copied().unwrap_or(Tone::Plain), clean(&text))

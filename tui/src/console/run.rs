@@ -77,7 +77,7 @@ impl Stop {
             Stop::Leader => observed(&|o| o.kind() == Kind::Role && o.role() == wire::Role::Leader),
             Stop::Commit => observed(&|o| o.kind() == Kind::Committed),
             Stop::Fault => match fact {
-                Fact::Script { deed, .. } => deed.is_fault(),
+                Fact::Script { cue, .. } => cue.is_fault(),
                 Fact::Own(tone, _) => *tone == Tone::You,
                 _ => observed(&|o| matches!(o.kind(), Kind::Fault | Kind::Damage)),
             },

@@ -16,7 +16,7 @@ use raftdeck_sim::{Ending, News, ParseError, Scenario, Scene, Sink, SwarmOptions
 use tokio::sync::mpsc;
 
 use super::{
-    deed::Deed,
+    cue::Cue,
     film::Record,
     msg::{NEVER, NodeMsg, Slot, Time},
     status::{Fault, FaultKind, Status},
@@ -162,7 +162,7 @@ impl Teller {
             News::Word(word) => of_node(&NodeId(word.status.node), NodeMsg::Status(Arc::new(status(word)))),
             News::Down(id, why) => of_node(&id, NodeMsg::Retrying { at_run_ms: NEVER, why: clean(&why) }),
             News::Observed(o) => of_node(&NodeId(o.node), NodeMsg::Observed(Arc::new(*o))),
-            News::Line(text, deed) => Some(Fact::Script { text: clean(&text), deed: of(deed) }),
+            News::Line(text, cue) => Some(Fact::Script { text: clean(&text), cue: of(cue) }),
             News::Told(text) => Some(Fact::Own(Tone::Plain, clean(&text))),
         }
     }
@@ -172,20 +172,20 @@ fn status(word: Word) -> Status {
     let mut status = Status::from_wire(*word.status);
     let plight = |(peer, words): (Option<NodeId>, String)| {
         let kind = FaultKind::Other { peer, words: clean(&words), effect: String::new() };
-        Fault { id: 0, kind, left_ms: NEVER }
+        Fault { id: 0, kind, left_ms: NEVER, dropped: 0 }
     };
     status.faults.extend(word.plights.into_iter().map(plight));
     status
 }
 
-fn of(deed: raftdeck_sim::Deed) -> Deed {
-    match deed {
-        raftdeck_sim::Deed::Comment => Deed::Comment,
-        raftdeck_sim::Deed::Life => Deed::Life,
-        raftdeck_sim::Deed::Kill => Deed::Kill,
-        raftdeck_sim::Deed::Break => Deed::Break,
-        raftdeck_sim::Deed::Mend => Deed::Mend,
-        raftdeck_sim::Deed::Start => Deed::Start,
-        raftdeck_sim::Deed::Proof => Deed::Proof,
+fn of(cue: raftdeck_sim::Deed) -> Cue {
+    match cue {
+        raftdeck_sim::Deed::Comment => Cue::Comment,
+        raftdeck_sim::Deed::Life => Cue::Life,
+        raftdeck_sim::Deed::Kill => Cue::Kill,
+        raftdeck_sim::Deed::Break => Cue::Break,
+        raftdeck_sim::Deed::Mend => Cue::Mend,
+        raftdeck_sim::Deed::Start => Cue::Start,
+        raftdeck_sim::Deed::Proof => Cue::Proof,
     }
 }

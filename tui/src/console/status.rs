@@ -85,6 +85,9 @@ pub(crate) struct Fault {
     pub(crate) id: u64,
     pub(crate) kind: FaultKind,
     pub(crate) left_ms: u64,
+    /// Messages that it has eaten so far.
+    #[serde(default)]
+    pub(crate) dropped: u64,
 }
 
 /// A queue and the jobs in it.
@@ -121,6 +124,9 @@ pub(crate) struct Status {
     pub(crate) applied: Index,
     pub(crate) state_hash: u64,
     pub(crate) voters: Vec<NodeId>,
+    /// Who belongs to the cluster, with a vote or without. Empty: it does not say.
+    #[serde(default)]
+    pub(crate) members: Vec<NodeId>,
     pub(crate) heard_ms: u64,
     pub(crate) election_left_ms: u64,
     pub(crate) election_timeout_ms: u64,
@@ -159,6 +165,7 @@ impl Status {
             commit: Index(raw.commit),
             applied: Index(raw.applied),
             state_hash: raw.state_hash,
+            members: raw.membership.as_ref().map(members).unwrap_or_default(),
             voters: raw.voters.iter().take(LIST_MAX).map(|id| NodeId(*id)).collect(),
             heard_ms: raw.heard_ms,
             election_left_ms: raw.election_left_ms,
@@ -176,6 +183,7 @@ impl Status {
         self.name = name_or_number(&self.name, self.id.0);
         self.cluster_id = clean(&self.cluster_id);
         self.voters.truncate(LIST_MAX);
+        self.members.truncate(LIST_MAX);
         self.peers.truncate(LIST_MAX);
         self.queues.truncate(LIST_MAX);
         self.faults.truncate(LIST_MAX);
@@ -196,6 +204,11 @@ impl Status {
 fn name_or_number(name: &str, id: u64) -> String {
     let name: String = clean(name).chars().take(12).collect();
     if name.is_empty() { format!("n{id}") } else { name }
+}
+
+fn members(raw: &wire::Membership) -> Vec<NodeId> {
+    let voters = raw.voters.iter().chain(&raw.outgoing).copied();
+    voters.chain(raw.learners.iter().map(|l| l.node)).take(LIST_MAX).map(NodeId).collect()
 }
 
 fn some_node(id: u64) -> Option<NodeId> {
@@ -228,7 +241,7 @@ fn fault(raw: &wire::Fault) -> Fault {
         // Of a newer node.
         None => FaultKind::Other { peer: None, words: format!("fault {}", raw.id), effect: String::new() },
     };
-    Fault { id: raw.id, kind, left_ms: raw.left_ms }
+    Fault { id: raw.id, kind, left_ms: raw.left_ms, dropped: raw.effect.map_or(0, |done| done.dropped) }
 }
 
 fn known(raw: &wire::MemberAddress) -> Known {

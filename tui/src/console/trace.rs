@@ -1,7 +1,8 @@
 //! What one node heard from another, by hybrid time: the rows of the lanes.
 //!
-//! A node tells what it *received* and what it then did, never what it sent: a message that was lost is not seen by
-//! anybody, so none is drawn. Who sent an append is not in the observation; in one term only one node can, its leader.
+//! A node tells what it *received* and what it then did, never what it sent: what is known of messages that were lost is in
+//! [`lost`](super::lost). Who sent an append is not in the observation; in one term only one node can, its leader. Nor is
+//! who was answered when a job changed: the leader of the term answers the client or the worker that asked for it.
 //!
 //! Appends and commits come by the hundred a second; they are kept apart, so that an election from a minute ago is still
 //! there.
@@ -16,7 +17,7 @@ use raftdeck_shared::{
     wire::{self, ObservationKind as Kind, Role},
 };
 
-use super::{events::Stamp, keys::Hidden};
+use super::{events::Stamp, keys::Hidden, lost::Lost};
 
 /// Rows kept of appends, commits and jobs, and apart from them of all else.
 const KEPT_MAX: usize = 1500;
@@ -25,6 +26,30 @@ const KEPT_MAX: usize = 1500;
 const LATE_MS: u64 = 50;
 
 pub(crate) type Seen = Arc<wire::Observation>;
+
+/// A row of the lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Row<'a> {
+    Heard(&'a Seen),
+    Lost(&'a Lost),
+}
+
+impl Row<'_> {
+    pub(crate) fn stamp(self) -> Stamp {
+        match self {
+            Row::Heard(o) => Stamp::of(o),
+            Row::Lost(lost) => lost.stamp,
+        }
+    }
+}
+
+/// Whoever was answered when a job changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Client,
+    /// A worker, by its name: that of a node, if it is its executor.
+    Worker(String),
+}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
@@ -48,12 +73,17 @@ pub(crate) fn group(o: &wire::Observation) -> Option<Option<Hidden>> {
 }
 
 impl Trace {
+    /// Somebody says that it leads a term: as it became the leader, or later, to a console that came later.
+    pub(crate) fn leads(&mut self, term: Term, node: NodeId) {
+        self.leaders.insert(term, node);
+        if self.leaders.len() > KEPT_MAX {
+            self.leaders.pop_first();
+        }
+    }
+
     pub(crate) fn observed(&mut self, o: &Seen) {
         if o.kind() == Kind::Role && o.role() == Role::Leader {
-            self.leaders.insert(Term(o.term), NodeId(o.node));
-            if self.leaders.len() > KEPT_MAX {
-                self.leaders.pop_first();
-            }
+            self.leads(Term(o.term), NodeId(o.node));
         }
         let kept = match group(o) {
             None => return,
@@ -84,6 +114,26 @@ impl Trace {
             Kind::Appended | Kind::Truncated if o.message_id != 0 => by_leader(),
             Kind::Role if o.message_id != 0 => peer,
             _ => None,
+        }
+    }
+
+    /// Who has told its answer to somebody who stands for election. A voter's stream may be ahead of the candidate's.
+    pub(crate) fn voted(&self, request: &wire::Observation) -> BTreeSet<NodeId> {
+        let pre = request.role() == Role::PreCandidate;
+        let fits = |o: &&Seen| o.kind() == Kind::VoteCast && (o.peer, o.pre) == (request.node, pre);
+        let later = self.turns.iter().rev().take_while(|o| Stamp::of(o) > Stamp::of(request));
+        later.filter(fits).map(|o| NodeId(o.node)).collect()
+    }
+
+    /// Whom the leader answers with this; none for what nobody asked for, and for what the others say of the same.
+    pub(crate) fn answered(&self, o: &wire::Observation) -> Option<Answered> {
+        if o.kind() != Kind::Job || self.leaders.get(&Term(o.term)) != Some(&NodeId(o.node)) {
+            return None;
+        }
+        let ends = ["submitted", "cancelled", "asked to stop"];
+        match o.cause.split_once(" claimed by ") {
+            Some((_, worker)) => Some(Answered::Worker(worker.to_owned())),
+            None => ends.into_iter().any(|end| o.cause.ends_with(end)).then_some(Answered::Client),
         }
     }
 

@@ -16,13 +16,14 @@ use raftdeck_shared::{
 
 use super::{
     checks::Checks,
-    deed::Deed,
+    cue::Cue,
     events::{Events, Stamp},
     jobs::{Job, Page},
+    lost::{self, Losses},
     msg::{NodeMsg, Slot, Time},
     outage::Outages,
     pace::Pace,
-    picture::leader_and_jobs,
+    picture::{Picture, leader_and_jobs},
     reign::{Change, Reign},
     status::{FaultKind, Role, Status},
     story,
@@ -60,7 +61,7 @@ pub(crate) enum Fact {
     /// A line of a scenario that is carried out, or a fault that a seed has drawn.
     Script {
         text: String,
-        deed: Deed,
+        cue: Cue,
     },
     /// A law was broken, as a simulation saw that knows more than its nodes tell.
     Broken(String),
@@ -131,6 +132,7 @@ pub(crate) struct World {
     pub(crate) pace: Pace,
     pub(crate) tape: Tape,
     pub(crate) trace: Trace,
+    pub(crate) losses: Losses,
     pub(crate) outages: Outages,
     pub(crate) jobs: Option<Arc<Page>>,
     pub(crate) job: Option<Arc<Job>>,
@@ -179,6 +181,18 @@ impl World {
         self.nodes.iter().filter(|n| n.live()).count()
     }
 
+    /// Whether it left the cluster: it is silent, and the newest word of those who are heard does not have it any more.
+    pub(crate) fn gone(&self, node: &Node) -> bool {
+        let words = self.nodes.iter().filter(|n| n.live()).filter_map(Node::word).filter(|s| !s.members.is_empty());
+        let newest = words.max_by_key(|s| s.commit);
+        !node.live() && newest.zip(node.id).is_some_and(|(s, id)| !s.members.contains(&id))
+    }
+
+    /// Those that belong to the cluster, as far as is known.
+    pub(crate) fn members(&self) -> usize {
+        self.nodes.iter().filter(|n| !self.gone(n)).count()
+    }
+
     /// Faults in force, as their nodes tell: links cut, whether at one end or at both, and all else.
     pub(crate) fn faults(&self) -> (usize, usize) {
         let mut links = BTreeSet::new();
@@ -207,8 +221,9 @@ impl World {
     /// Something changes without news: a countdown, an age.
     pub(crate) fn ages(&self) -> bool {
         self.reign.lost.is_some()
+            || self.losses.waits()
             || self.faults() != (0, 0)
-            || self.live() < self.nodes.len()
+            || self.live() < self.members()
             || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
     }
 
@@ -217,6 +232,18 @@ impl World {
         if now.run_ms >= self.now.run_ms {
             self.now = now;
         }
+        if self.losses.waits() {
+            let mut losses = std::mem::take(&mut self.losses);
+            losses.pass(self.now.run_ms, &|node| self.silence(node));
+            self.losses = losses;
+        }
+    }
+
+    /// Why a node says nothing; none if it is only this console that does not hear it.
+    fn silence(&self, id: NodeId) -> Option<String> {
+        let seen = self.by_id(id).is_some_and(Node::live);
+        let down = || !Picture::of(self).up(id);
+        if seen { Some("nobody saw why".into()) } else { down().then(|| format!("{} is down", self.name(id))) }
     }
 
     /// Takes one fact.
@@ -255,7 +282,7 @@ impl World {
                 }
                 self.own(*tone, text.clone());
             }
-            Fact::Script { text, deed } => self.script(text, *deed),
+            Fact::Script { text, cue } => self.script(text, *cue),
             Fact::Broken(evidence) => {
                 self.checks.told(evidence.clone());
                 self.tape.mark(self.now.run_ms, '!');
@@ -264,21 +291,21 @@ impl World {
         }
     }
 
-    fn script(&mut self, text: &str, deed: Deed) {
-        if deed.is_fault() {
+    fn script(&mut self, text: &str, cue: Cue) {
+        if cue.is_fault() {
             self.outages.began(self.now.unix_ms, text.to_owned());
         }
-        if let Some(mark) = deed.mark() {
+        if let Some(mark) = cue.mark() {
             self.tape.mark(self.now.run_ms, mark);
         }
-        let line = match deed {
-            Deed::Comment => text.to_owned(),
-            Deed::Life | Deed::Kill | Deed::Break | Deed::Mend | Deed::Start | Deed::Proof => format!("> {text}"),
+        let line = match cue {
+            Cue::Comment => text.to_owned(),
+            Cue::Life | Cue::Kill | Cue::Break | Cue::Mend | Cue::Start | Cue::Proof => format!("> {text}"),
         };
-        if deed != Deed::Comment {
+        if cue != Cue::Comment {
             text.clone_into(&mut self.script);
         }
-        self.own(deed.tone(), line);
+        self.own(cue.tone(), line);
     }
 
     fn own(&mut self, tone: Tone, text: String) {
@@ -286,21 +313,31 @@ impl World {
     }
 
     fn news(&mut self, slot: Slot, news: &NodeMsg) {
+        if let NodeMsg::Snapshot(status) | NodeMsg::Status(status) = news
+            && status.role == Role::Leader
+            && status.cluster_id == self.cluster_id
+        {
+            self.trace.leads(status.term, status.id);
+        }
         match news {
             NodeMsg::Connecting => self.nodes[slot.0].conn = Conn::Connecting,
             NodeMsg::Retrying { at_run_ms, why } => {
-                if self.nodes[slot.0].live() {
+                let was_live = self.nodes[slot.0].live();
+                self.nodes[slot.0].conn = Conn::Retrying { at_run_ms: *at_run_ms, why: why.clone() };
+                self.nodes[slot.0].failed = true;
+                if was_live && self.gone(&self.nodes[slot.0]) {
+                    self.own(Tone::Plain, format!("console: {} has left the cluster", self.nodes[slot.0].name));
+                } else if was_live {
                     self.tape.mark(self.now.run_ms, '!');
                     self.outages.began(self.now.unix_ms, format!("{} lost", self.nodes[slot.0].name));
                     self.own(Tone::Bad, format!("console: lost {}: {why}", self.nodes[slot.0].name));
                 }
-                self.nodes[slot.0].conn = Conn::Retrying { at_run_ms: *at_run_ms, why: why.clone() };
-                self.nodes[slot.0].failed = true;
             }
             NodeMsg::Snapshot(status) => self.snapshot(slot, status),
             NodeMsg::Status(status) => {
                 if self.nodes[slot.0].live() {
                     self.checks.status(status);
+                    self.losses.counted(self.nodes[slot.0].word(), status);
                     self.nodes[slot.0].status = Some((Arc::clone(status), self.now));
                 }
             }
@@ -362,6 +399,7 @@ impl World {
         self.votes.observed(o, stamp);
         self.tape.observed(self.now.run_ms, o);
         self.trace.observed(o);
+        self.lost(o);
         match o.kind() {
             wire::ObservationKind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
             wire::ObservationKind::Fault if o.cause != "healed" && o.cause != "ran out" => {
@@ -372,6 +410,21 @@ impl World {
         self.events.insert(stamp, told);
     }
 
+    /// Notices what is asked, and what is answered.
+    fn lost(&mut self, o: &Arc<wire::Observation>) {
+        let asks = matches!(o.role(), wire::Role::Candidate | wire::Role::PreCandidate);
+        match o.kind() {
+            wire::ObservationKind::Role if asks => {}
+            wire::ObservationKind::VoteCast => {}
+            _ => return,
+        }
+        let mut losses = std::mem::take(&mut self.losses);
+        let voters = &Picture::of(self).reach.voters - &self.trace.voted(o);
+        let word = |id| self.by_id(id).and_then(Node::word);
+        losses.observed(o, self.now.run_ms, &voters, &|from, to| lost::on_the_way(word(from), word(to)));
+        self.losses = losses;
+    }
+
     /// Notices when the cluster loses its leader and when it has one again.
     fn leadership(&mut self) {
         let (leader, jobs) = leader_and_jobs(self);
@@ -379,7 +432,7 @@ impl World {
         let leader = leader.and_then(|slot| self.nodes.get(slot.0)?.word());
         let term = leader.map(|s| s.term);
         self.tape.pass(self.now.run_ms, term, jobs.ended());
-        if term.is_some() && self.nodes.iter().all(|n| n.live() && n.word().is_some_and(|s| s.faults.is_empty())) {
+        if term.is_some() && self.live() >= self.members() && self.faults() == (0, 0) {
             self.outages.whole(self.now.unix_ms);
         }
         let words = self.nodes.iter().filter(|n| n.live()).filter_map(Node::word);

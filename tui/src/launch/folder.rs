@@ -6,13 +6,16 @@
 //! DIR/n1/              data directory of node n1, and beside its data:
 //! DIR/n1/node.log        what it says
 //! DIR/n1/pid             the process, as `PID START`
-//! DIR/n1/pane            its tmux pane, if it has one
+//! DIR/n1/tab             its tab or pane, if it has one
+//! DIR/n1/launched        its pid as a shell in that tab wrote it, where the terminal does not tell it
 //! ```
 //!
 //! Laws: the folder is the only memory between two calls; a node that runs is never started again; a process is
 //! signalled only if it is the very one that was started; and the cluster file is written whole or not at all, by one call at
 //! a time. `add` and `remove` write it anew: comments of the operator in it are lost then.
 //! The calls block for as long as a process needs to end: from async code they go through `spawn_blocking`.
+
+mod tabs;
 
 use std::{
     fs,
@@ -26,7 +29,7 @@ use raftdeck_shared::cluster::{ClusterFile, NodeEntry};
 use super::{
     binary,
     process::{self, Process},
-    tmux::{Pane, Server, Shape},
+    tab::{Shape, Tab, Terminal},
 };
 
 /// The cluster file's name in the folder.
@@ -54,7 +57,7 @@ pub enum Place {
     /// Detached from any terminal.
     Background,
     /// In a tab or pane.
-    Tmux(Server, Shape),
+    Tab(Terminal, Shape),
 }
 
 /// A node that was started.
@@ -179,14 +182,16 @@ impl Folder {
         text.parse().ok().filter(Process::is_alive)
     }
 
-    /// The pane of a node, if it still has one.
-    #[must_use]
-    pub fn pane(&self, node: &NodeEntry) -> Option<Pane> {
-        let text = fs::read_to_string(self.home(node).join("pane")).ok()?;
-        text.parse().ok().filter(Pane::exists)
+    /// A folder that is not there yet, as it would be made. Nothing can be started in it.
+    ///
+    /// # Errors
+    /// Its name cannot be made absolute.
+    pub fn planned(dir: &Path, file: ClusterFile) -> Result<Folder, String> {
+        let dir = std::path::absolute(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        Ok(Folder { dir, file })
     }
 
-    /// Starts a node that does not run. One that has a pane starts there again.
+    /// Starts a node that does not run. One that has a tab starts there again.
     ///
     /// # Errors
     /// It runs already, or cannot be started. That it ends right afterwards shows later: [`Folder::why_ended`].
@@ -200,18 +205,30 @@ impl Folder {
         fs::create_dir_all(&home).map_err(failed)?;
         let log_from = fs::metadata(self.log(node)).map_or(0, |about| about.len());
         let mut command = self.command(node)?;
-        let pane = match (self.pane(node), place) {
-            (Some(pane), _) => Some(pane),
-            (None, Place::Tmux(server, shape)) => Some(server.open(name, *shape, &self.dir)?),
-            (None, Place::Background) => None,
+        let launched = home.join("launched");
+        let before = self.tab(node);
+        // A tab that cannot be taken over is given up for another one of its kind.
+        let place = match &before {
+            Some(tab) if !tab.restarts_in_place() => {
+                tab.close();
+                &Place::Tab(tab.terminal().clone(), tab.shape())
+            }
+            Some(_) | None => place,
         };
-        let process = match pane {
-            None => process::start_detached(&command, &self.dir, &self.log(node))
+        let in_place = before.filter(Tab::restarts_in_place);
+        let process = match (in_place, place) {
+            (None, Place::Background) => process::start_detached(&command, &self.dir, &self.log(node))
                 .map_err(|e| format!("{name}: cannot start {}: {e}", command[0]))?,
-            Some(pane) => {
-                fs::write(home.join("pane"), format!("{pane}\n")).map_err(failed)?;
-                command.extend(["--log-file".to_owned(), self.log(node).display().to_string()]);
-                let pid = pane.start(&command, &self.dir)?;
+            (in_place, place) => {
+                command.extend(self.log_words(node));
+                let run = self.run(node, &command, &launched);
+                let tab = match (in_place, place) {
+                    (None, Place::Tab(terminal, shape)) => terminal.open(run, *shape)?,
+                    (Some(tab), _) => tab,
+                    (None, Place::Background) => return Err(format!("{name}: nowhere to start")),
+                };
+                fs::write(home.join("tab"), format!("{tab}\n")).map_err(failed)?;
+                let pid = tab.start(run)?;
                 Process::of(pid).ok_or_else(|| format!("{name}: {}", self.last_words(node, log_from)))?
             }
         };
@@ -225,14 +242,14 @@ impl Folder {
         format!("{}: {}", node.name, self.last_words(node, started.log_from))
     }
 
-    /// Its last `error:` line since then, from its log, or from its pane if it could not write one; else its last line.
+    /// Its last `error:` line since then, from its log, or from its tab if it could not write one; else its last line.
     fn last_words(&self, node: &NodeEntry, log_from: u64) -> String {
         let log = tail(&self.log(node), log_from).unwrap_or_default();
         if let Some(words) = error_line(&log) {
             return words.to_owned();
         }
-        let pane = self.pane(node).map_or_else(String::new, |pane| pane.last_words());
-        match error_line(&pane).or_else(|| last_line(&log)).or_else(|| last_line(&pane)) {
+        let tab = self.tab(node).map_or_else(String::new, |tab| tab.last_words());
+        match error_line(&tab).or_else(|| last_line(&log)).or_else(|| last_line(&tab)) {
             Some(words) => words.to_owned(),
             None => format!("ended at its start without a word (log: {})", self.log(node).display()),
         }
@@ -274,36 +291,14 @@ impl Folder {
         stopped.collect()
     }
 
-    /// Closes the tabs and panes of nodes, running or not.
-    pub fn close_panes(&self) {
-        self.file.nodes.iter().for_each(|node| self.close_pane(node));
-    }
-
-    /// Closes the tab or pane of a node, running or not.
-    pub fn close_pane(&self, node: &NodeEntry) {
-        if let Some(pane) = self.pane(node) {
-            pane.close();
-        }
-        let _ = fs::remove_file(self.home(node).join("pane"));
-    }
-
-    /// Where a node runs that comes later: in a tab if others have one.
-    #[must_use]
-    pub fn place_of_others(&self) -> Place {
-        match self.file.nodes.iter().find_map(|node| self.pane(node)) {
-            Some(pane) => Place::Tmux(pane.server().clone(), Shape::Tab),
-            None => Place::Background,
-        }
-    }
-
-    /// Stops a node if it runs and starts it again, in its pane if it has one, else in the background.
+    /// Stops a node if it runs and starts it again, in its tab if it has one, else where others run.
     ///
     /// # Errors
     /// There is no such node, or it cannot be started.
     pub fn restart_node(&self, name: &str) -> Result<Started, String> {
         let node = self.node(name)?;
         let _ = self.stop(&[node]);
-        self.start(node, &Place::Background)
+        self.start(node, &self.place_of_others())
     }
 
     /// [`Folder::restart_node`], told in a sentence.

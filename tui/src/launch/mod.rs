@@ -2,7 +2,7 @@
 //!
 //! - [`folder`]: a cluster's folder: its file, and a data directory, log and pid for each node;
 //! - [`process`]: a process that is still the one that was started, however often pids are reused;
-//! - [`tmux`]: nodes in tabs and panes, restarted in their place;
+//! - [`openers`]: the terminals that nodes can be opened in, and [`tab`]: nodes in their tabs and panes;
 //! - [`binary`]: which `raftdeck-node` is started;
 //! - [`ports`]: addresses for a new cluster;
 //! - [`temporary`]: a cluster that ends with the call that started it;
@@ -12,8 +12,9 @@
 
 pub mod binary;
 pub mod folder;
+pub mod openers;
 pub mod ports;
 pub mod process;
 pub mod ready;
+pub mod tab;
 pub mod temporary;
-pub mod tmux;

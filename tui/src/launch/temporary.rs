@@ -48,8 +48,10 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let all: Vec<_> = self.folder.file().nodes.iter().collect();
-        let _ = self.folder.stop(&all);
+        // Nodes may have been taken in since: the file says who runs here by now.
+        let folder = Folder::open(self.folder.dir()).unwrap_or_else(|_| self.folder.clone());
+        let all: Vec<_> = folder.file().nodes.iter().collect();
+        let _ = folder.stop(&all);
     }
 }
 

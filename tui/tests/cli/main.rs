@@ -17,6 +17,9 @@ use raftdeck_shared::wire::{JobState, Observation, ObservationKind, fault_spec::
 pub(crate) fn raftdeck(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raftdeck"));
     command.args(arguments).env_remove("RAFTDECK_CLUSTER").env_remove("RAFTDECK_CONNECT").env_remove("TMUX");
+    for variable in ["ZELLIJ", "WEZTERM_PANE", "KITTY_WINDOW_ID"] {
+        command.env_remove(variable);
+    }
     command.current_dir(std::env::temp_dir()).stdin(Stdio::null());
     command
 }

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use raftdeck_shared::faults::TTL_MAX;
+use raftdeck_shared::{
+    faults::TTL_MAX,
+    wire::{self, fault_spec::Fault},
+};
 
 use super::values;
 
 /// The life of a fault.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
 pub struct Ttl {
     /// How long, at most 10m; the nodes themselves end it
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = fault_ttl)]
@@ -64,6 +67,36 @@ pub struct Disk {
     /// How long
     #[command(flatten)]
     pub ttl: Ttl,
+}
+
+impl Link {
+    /// The fault at one end, of the way to `peer`.
+    #[must_use]
+    pub fn towards(&self, peer: u64) -> Fault {
+        Fault::Link(wire::LinkFault {
+            peer,
+            delay_ms: self.delay.unwrap_or_default(),
+            jitter_ms: self.jitter.unwrap_or_default(),
+            loss_ppm: self.loss.unwrap_or_default(),
+            duplicate_ppm: self.duplicate.unwrap_or_default(),
+            reorder_ppm: self.reorder.unwrap_or_default(),
+        })
+    }
+}
+
+impl Disk {
+    /// The one trouble that was named.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self.stall {
+            Some(stall) => {
+                let write_ms = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+                Fault::DiskStall(wire::DiskStallFault { write_ms })
+            }
+            None if self.full => Fault::DiskFull(wire::DiskFullFault {}),
+            None => Fault::FailedFsync(wire::FailedFsyncFault {}),
+        }
+    }
 }
 
 fn fault_ttl(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,7 @@ use super::{
     fixture::status,
 };
 use crate::console::{
-    hands::Hands,
+    hands::{Crew, Hands},
     model::Model,
     msg::{ActId, Body, Cmd, Msg, Slot},
     net::{Clock, Ears},
@@ -37,7 +37,7 @@ impl Console {
     fn watching(addresses: &[String]) -> Console {
         let (queue, inbox) = mpsc::channel(64);
         let ears = Ears { queue, newest: Arc::default(), retry: Arc::default(), clock: Clock::start() };
-        let hands = Hands::new(Client::new(addresses.to_vec()).expect("not empty"), None, ears.clone());
+        let hands = Hands::new(Client::new(addresses.to_vec()).expect("not empty"), Crew::default(), ears.clone());
         let mut model = Model::new(String::new(), Skin::new(Theme::Mono, UNICODE));
         for (at, address) in addresses.iter().enumerate() {
             hands.reach(Slot(at), address);
@@ -170,17 +170,19 @@ async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     }
     let hands = console.hands.clone();
 
-    hands.start(Cmd::Cut { act: ActId(1), ends: vec![(Slot(0), NodeId(2))], ttl_ms: 60_000 });
+    let cut = |slot, peer| (Slot(slot), wire::fault_spec::Fault::Cut(wire::CutFault { peer }));
+    hands.start(Cmd::Strike { act: ActId(1), faults: vec![cut(0, 2)], ttl_ms: 60_000 });
     assert_eq!(console.done(1).await, Ok("done at 1 node".into()));
     let Asked::Inject(request) = asked(&mut one).await else { panic!("not a fault") };
     assert_eq!((request.ttl_ms, request.label.as_str()), (60_000, "console"));
     let fault = request.spec.and_then(|s| s.fault);
     assert_eq!(fault, Some(wire::fault_spec::Fault::Cut(wire::CutFault { peer: 2 })));
 
-    hands.start(Cmd::Heal { act: ActId(2), slots: vec![Slot(0), Slot(1)] });
+    let all = |slots: &[usize]| slots.iter().map(|slot| (Slot(*slot), Vec::new())).collect();
+    hands.start(Cmd::Heal { act: ActId(2), at: all(&[0, 1]) });
     assert_eq!(console.done(2).await, Ok("done at 2 nodes".into()));
 
-    hands.start(Cmd::Cut { act: ActId(3), ends: vec![(Slot(0), NodeId(2)), (Slot(1), NodeId(1))], ttl_ms: 1 });
+    hands.start(Cmd::Strike { act: ActId(3), faults: vec![cut(0, 2), cut(1, 1)], ttl_ms: 1 });
     let refused = format!("1 of 2 failed; {}: faults are off: start the node with --enable-faults", two.address);
     assert_eq!(console.done(3).await, Err(refused));
 
@@ -189,7 +191,7 @@ async fn acts_reach_the_nodes_and_come_back_as_a_line() {
     let Asked::Inject(_) = asked(&mut one).await else { panic!("not a fault") };
     let gone = one.kill().await;
     assert_eq!(console.done(4).await, Ok("done, its connection broke".into()));
-    hands.start(Cmd::Heal { act: ActId(5), slots: vec![Slot(0)] });
+    hands.start(Cmd::Heal { act: ActId(5), at: all(&[0]) });
     let failed = console.done(5).await.expect_err("nobody is there");
     assert!(failed.starts_with(&format!("1 of 1 failed; {gone}: ")), "{failed}");
     drop(two);

@@ -1,9 +1,11 @@
 //! Tests of the whole console: tables of messages, screens, random sessions, and a live server.
 
+mod acts;
 mod fake;
 mod fixture;
 mod fuzz;
 mod live;
+mod lost;
 mod screens;
 mod session;
 mod simulated;

@@ -153,6 +153,17 @@ fn dialogs() {
         ("confirm that loses the quorum", opened(opened(split(), "K"), "kill n")),
         ("cut", opened(Desk::whole(), "x")),
         ("submit", opened(Desk::whole(), "sec")),
+        ("weather on a link", opened(Desk::whole(), "W")),
+        ("trouble with a disk, wrong", {
+            let mut desk = opened(Desk::whole(), "D50");
+            desk.press(KeyCode::Enter);
+            desk
+        }),
+        ("one way, said in words", {
+            let mut desk = opened(Desk::whole(), ":cut n2 / n1,n3,n4 --one-way --for 30s");
+            desk.press(KeyCode::Enter);
+            desk
+        }),
         ("palette", opened(Desk::whole(), ":ev")),
         ("help", opened(Desk::whole(), "?")),
         ("filter", opened(observed(Desk::whole()), "/votes !n3")),
@@ -260,7 +271,7 @@ fn what_cells_mean() {
 fn ascii_has_no_other_characters() {
     let mut desk = observed(split());
     desk.model.skin.glyphs = ASCII;
-    for keys in ["", "K", "?", ":", "2", "3", "4", "5", "6", "7"] {
+    for keys in ["", "K", "W", "?", ":", "2", "3", "4", "5", "6", "7"] {
         desk.model.dialog = None;
         desk.keys(keys);
         let screen = text(&desk.model, 120, 40);

@@ -108,7 +108,7 @@ fn a_step_is_one_line_of_what_is_listed() {
         console.keys("]");
         assert_eq!(lines(&console).len(), story + more, "{:?}", lines(&console));
     }
-    assert_eq!(lines(&console).last().unwrap(), "n4 would vote for n1 for T1");
+    assert_eq!(lines(&console).last().unwrap(), "n4 would vote for n1 in T1");
 }
 
 #[test]

@@ -39,8 +39,15 @@ pub(super) fn draw(model: &Model, confirm: &Confirm, area: Rect, buf: &mut Buffe
             lines.push(Line::from(vec![span(skin, Tone::Dim, format!("{label:<LABEL$}")), span(skin, tone, text)]));
         }
     }
+    for (at, text) in wrap(&effect.undo, room).into_iter().enumerate() {
+        let label = if at == 0 { "undo" } else { "" };
+        lines.push(Line::from(span(skin, Tone::Dim, format!("{label:<LABEL$}{text}"))));
+    }
     lines.push(Line::default());
-    lines.push(Line::from(span(skin, Tone::Dim, format!("same as: {}", effect.same_as))));
+    for (at, text) in wrap(&effect.same_as, room).into_iter().enumerate() {
+        let label = if at == 0 { "same as: " } else { "         " };
+        lines.push(Line::from(span(skin, Tone::Dim, format!("{label}{text}"))));
+    }
     if matches!(confirm.act, Act::Cut { .. }) {
         lines.push(Line::from(span(skin, Tone::Dim, "up, down: how long it lasts")));
     }

@@ -134,7 +134,8 @@ fn parts(model: &Model, picture: &Picture, brief: bool) -> Vec<Part> {
 
 fn state(model: &Model) -> Line<'static> {
     let world = model.shown();
-    let (live, all) = (world.live(), world.nodes.len());
+    // One that left may still run.
+    let (live, all) = (world.live().min(world.members()), world.members());
     let glyphs = &model.skin.glyphs;
     let recording = if model.recording.is_some() { span(&model.skin, Tone::Bad, "REC ") } else { Span::raw("") };
     if let Some(past) = &model.past {

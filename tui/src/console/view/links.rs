@@ -76,6 +76,9 @@ fn link(model: &Model, picture: &Picture, node: &Node, other: &Node) -> (String,
     if id == far {
         return (glyphs.own.into(), Tone::Dim);
     }
+    if model.shown().gone(node) || model.shown().gone(other) {
+        return ("gone".into(), Tone::Dim);
+    }
     let down = (glyphs.down.to_owned(), Tone::Bad);
     let Some(peer) = node.word().filter(|_| node.live()).and_then(|s| s.peer(far)) else {
         return if picture.up(id) { ("?".into(), Tone::Dim) } else { down };

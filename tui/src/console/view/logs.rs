@@ -89,7 +89,7 @@ fn head(model: &Model, picture: &Picture, slot: Slot, node: &Node, names: usize)
     let glyphs = &model.skin.glyphs;
     let (mark, tone) = if picture.leader == Some(slot) {
         (glyphs.leader, Tone::Good)
-    } else if node.failed {
+    } else if node.failed && !model.shown().gone(node) {
         (glyphs.down, Tone::Bad)
     } else if node.word().is_some_and(|s| !s.faults.is_empty()) {
         (glyphs.cut, Tone::Bad)

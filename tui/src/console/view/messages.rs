@@ -1,6 +1,7 @@
-//! The lanes: a column for each node, a row for each thing that happened, by the nodes' hybrid
+//! The lanes: a column for the clients and one for each node, a row for each thing that happened, by the nodes' hybrid
 //! clocks (an effect on another node is never before the sending of its cause). An arrow goes from who
-//! sent to who received, in the row in which it was received: nodes tell what they heard, and only that is drawn.
+//! sent to who received, in the row in which it was received: nodes tell what they heard. What is known to be lost ends in a
+//! cross, in the row in which it was sent; a client is drawn when it is answered.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +20,13 @@ use crate::console::{
     browse,
     events::Stamp,
     keys::Hidden,
+    lost::What,
     model::Model,
     picture::Picture,
     story,
     text::{fit, minute_ms, width, wrap},
     theme::Tone,
-    trace::Seen,
+    trace::{Answered, Row},
     world::Node,
 };
 
@@ -39,9 +41,13 @@ const DETAIL: u16 = 5;
 
 /// Where the lanes stand.
 struct Lanes<'a> {
+    /// Behind the lane of the clients.
     nodes: Vec<&'a Node>,
     wide: usize,
 }
+
+/// The lane of the clients.
+const CLIENTS: usize = 0;
 
 impl Lanes<'_> {
     fn middle(&self, at: usize) -> usize {
@@ -49,7 +55,15 @@ impl Lanes<'_> {
     }
 
     fn of(&self, id: NodeId) -> Option<usize> {
-        self.nodes.iter().position(|n| n.id == Some(id))
+        self.nodes.iter().position(|n| n.id == Some(id)).map(|at| CLIENTS + 1 + at)
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|n| n.name == name).map(|at| CLIENTS + 1 + at)
+    }
+
+    fn count(&self) -> usize {
+        CLIENTS + 1 + self.nodes.len()
     }
 }
 
@@ -62,7 +76,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let rows = browse::messages(model);
     let end = match model.browse.message {
         None => rows.len(),
-        Some(held) => rows.partition_point(|o| Stamp::of(o) <= held),
+        Some(held) => rows.partition_point(|row| row.stamp() <= held),
     };
     let state = match model.browse.message {
         None => format!("{wanted}{left_out} follows {} ", skin.glyphs.live),
@@ -73,12 +87,12 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let room = usize::from(area.width).saturating_sub(STAMP + 2);
     let height = usize::from(upper.height).saturating_sub(3);
     let start = end.saturating_sub(height);
-    let nodes = laned(model, &rows[start..end], (room / LANE_MIN).max(1));
+    let nodes = laned(model, &rows[start..end], (room / LANE_MIN).max(2) - 1);
     let all = model.shown().nodes.len();
     let some = if nodes.len() < all { format!("{} of {all} nodes  ", nodes.len()) } else { String::new() };
     let title = "Messages  by hybrid time, drawn where they were received";
     let inner = boxed(model, title, &format!("{some}{state}"), upper, buf);
-    let wide = room / nodes.len().max(1);
+    let wide = room / (nodes.len() + 1);
     let lanes = Lanes { nodes, wide };
     put(buf, inner, 0, &head(model, picture, &lanes));
     if rows.is_empty() {
@@ -90,25 +104,28 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         put(buf, inner, 1, &Line::from(span(skin, Tone::Dim, hint)));
         return;
     }
-    for (at, o) in rows[start..end].iter().enumerate() {
+    for (at, shown) in rows[start..end].iter().enumerate() {
         let chosen = model.browse.message.is_some() && start + at + 1 == end;
-        put(buf, inner, 1 + at, &row(model, &lanes, o));
+        put(buf, inner, 1 + at, &row(model, &lanes, *shown));
         if chosen {
             let y = inner.y + 1 + at as u16;
             buf.set_style(Rect { y, height: 1, ..inner }.intersection(inner), skin.style(Tone::Cursor));
         }
     }
-    if let (true, Some(o)) = (detail > 0, end.checked_sub(1).and_then(|at| rows.get(at))) {
+    if let (true, Some(shown)) = (detail > 0, end.checked_sub(1).and_then(|at| rows.get(at))) {
         let lower = Rect { y: area.y + upper.height, height: detail, ..area };
-        details(model, o, lower, buf);
+        details(model, *shown, lower, buf);
     }
 }
 
 /// The nodes that get a lane. Where not all have room, first those that these rows tell of, in the order of the cluster.
-fn laned<'a>(model: &'a Model, rows: &[&Seen], fits: usize) -> Vec<&'a Node> {
+fn laned<'a>(model: &'a Model, rows: &[Row<'_>], fits: usize) -> Vec<&'a Node> {
     let world = model.shown();
-    let told: BTreeSet<NodeId> =
-        rows.iter().flat_map(|o| [Some(NodeId(o.node)), world.trace.sender(o)]).flatten().collect();
+    let ends = |row: &Row<'_>| match row {
+        Row::Heard(o) => [Some(NodeId(o.node)), world.trace.sender(o)],
+        Row::Lost(lost) => [Some(lost.from), Some(lost.to)],
+    };
+    let told: BTreeSet<NodeId> = rows.iter().flat_map(ends).flatten().collect();
     let mut nodes: Vec<(usize, &Node)> = world.nodes.iter().enumerate().collect();
     if nodes.len() > fits {
         nodes.sort_by_key(|(at, n)| (!n.id.is_some_and(|id| told.contains(&id)), *at));
@@ -120,11 +137,14 @@ fn laned<'a>(model: &'a Model, rows: &[&Seen], fits: usize) -> Vec<&'a Node> {
 
 fn head(model: &Model, picture: &Picture, lanes: &Lanes<'_>) -> Line<'static> {
     let glyphs = &model.skin.glyphs;
-    let mut line = vec![Span::raw(" ".repeat(STAMP))];
+    let centred = |text: &str| {
+        fit(&format!("{}{text}", " ".repeat((lanes.wide / 2).saturating_sub(width(text) / 2))), lanes.wide, false)
+    };
+    let mut line = vec![Span::raw(" ".repeat(STAMP)), span(&model.skin, Tone::Dim, centred("clients"))];
     for node in &lanes.nodes {
         let leads = picture.leader.and_then(|slot| model.shown().node(slot)).is_some_and(|l| l.id == node.id);
         let cut = node.live() && node.word().is_some_and(|s| !s.faults.is_empty());
-        let (mark, tone) = match (leads, node.failed, cut) {
+        let (mark, tone) = match (leads, node.failed && !model.shown().gone(node), cut) {
             (true, _, _) => (glyphs.leader, Tone::Good),
             (_, true, _) => (glyphs.down, Tone::Bad),
             (_, _, true) => (glyphs.cut, Tone::Bad),
@@ -132,8 +152,7 @@ fn head(model: &Model, picture: &Picture, lanes: &Lanes<'_>) -> Line<'static> {
         };
         let term = node.word().map_or(String::new(), |s| s.term.to_string());
         let text = format!("{}{mark} {term}", node.name);
-        let before = (lanes.wide / 2).saturating_sub(width(&text) / 2);
-        line.push(span(&model.skin, tone, fit(&format!("{}{text}", " ".repeat(before)), lanes.wide, false)));
+        line.push(span(&model.skin, tone, centred(&text)));
     }
     Line::from(line)
 }
@@ -171,20 +190,56 @@ fn word(o: &wire::Observation) -> (String, Tone) {
     }
 }
 
-fn row(model: &Model, lanes: &Lanes<'_>, o: &wire::Observation) -> Line<'static> {
+/// What is drawn of a row: from which lane to which, and what becomes of it.
+struct Drawn {
+    said: String,
+    tone: Tone,
+    from: Option<usize>,
+    to: Option<usize>,
+    lost: bool,
+}
+
+fn drawn(model: &Model, lanes: &Lanes<'_>, row: Row<'_>) -> Drawn {
+    let trace = &model.shown().trace;
+    match row {
+        Row::Lost(lost) => {
+            Drawn { said: lost.word(), tone: Tone::Bad, from: lanes.of(lost.from), to: lanes.of(lost.to), lost: true }
+        }
+        Row::Heard(o) => {
+            let (said, tone) = word(o);
+            let own = lanes.of(NodeId(o.node));
+            let (from, to) = match trace.answered(o) {
+                // A worker that is no node's own is a client as any other.
+                Some(Answered::Worker(name)) => match lanes.named(&name) {
+                    // The arrow says by whom.
+                    Some(lane) => {
+                        let said = said.split(" by ").next().unwrap_or_default().to_owned();
+                        return Drawn { said, tone, from: own, to: own.and(Some(lane)), lost: false };
+                    }
+                    None => (own, Some(CLIENTS)),
+                },
+                Some(Answered::Client) => (own, Some(CLIENTS)),
+                None => (trace.sender(o).and_then(|id| lanes.of(id)), own),
+            };
+            Drawn { said, tone, from, to: own.and(to), lost: false }
+        }
+    }
+}
+
+fn row(model: &Model, lanes: &Lanes<'_>, shown: Row<'_>) -> Line<'static> {
     let skin = &model.skin;
     let glyphs = &skin.glyphs;
-    let stamp = span(skin, Tone::Dim, fit(&minute_ms(o.at_ms), STAMP, false));
-    let total = lanes.wide * lanes.nodes.len();
+    let stamp = span(skin, Tone::Dim, fit(&minute_ms(shown.stamp().at_ms), STAMP, false));
+    let total = lanes.wide * lanes.count();
     let mut cells: Vec<(String, Tone)> = vec![(" ".into(), Tone::Plain); total];
-    for at in 0..lanes.nodes.len() {
+    for at in 0..lanes.count() {
         cells[lanes.middle(at)] = (glyphs.bar.into(), Tone::Dim);
     }
-    let (said, tone) = word(o);
-    let Some(to) = lanes.of(NodeId(o.node)).map(|at| lanes.middle(at)) else {
+    let Drawn { said, tone, from, to, lost } = drawn(model, lanes, shown);
+    let Some(to) = to.map(|at| lanes.middle(at)) else {
         return Line::from(vec![stamp, span(skin, Tone::Dim, " of a node that has no lane here")]);
     };
-    let from = model.shown().trace.sender(o).and_then(|id| lanes.of(id)).map(|at| lanes.middle(at));
+    let from = from.map(|at| lanes.middle(at));
     match from.filter(|from| *from != to) {
         Some(from) => {
             let (low, high) = (from.min(to), from.max(to));
@@ -192,10 +247,12 @@ fn row(model: &Model, lanes: &Lanes<'_>, o: &wire::Observation) -> Line<'static>
                 *cell = (glyphs.shaft.into(), Tone::Dim);
             }
             cells[from] = (glyphs.live.into(), Tone::Plain);
-            cells[to] = (if to > from { glyphs.right } else { glyphs.left }.into(), tone);
+            let head = if to > from { glyphs.right } else { glyphs.left };
+            cells[to] = (if lost { glyphs.cut } else { head }.into(), tone);
             let room = high - low - 1;
-            // Of `vote: yes` the answer is what counts.
+            // Of `vote: yes` the answer is what counts; of what is lost, that it is.
             let said = match said.split_once(": ") {
+                Some((what, _)) if lost && width(&said) + 1 > room => what.to_owned(),
                 Some((_, end)) if width(&said) + 1 > room => end.to_owned(),
                 Some(_) | None => said,
             };
@@ -228,25 +285,37 @@ fn write(cells: &mut [(String, Tone)], from: usize, text: &str, tone: Tone) {
     }
 }
 
-fn details(model: &Model, o: &wire::Observation, area: Rect, buf: &mut Buffer) {
+fn details(model: &Model, shown: Row<'_>, area: Rect, buf: &mut Buffer) {
     let world = model.shown();
     let skin = &model.skin;
     let told = |o: &wire::Observation| story::tell(o, false, &|id| world.name(id)).text;
     let inner = boxed(model, "This one", "enter: its cause ", area, buf);
-    let from = world
-        .trace
-        .sender(o)
-        .map_or("by itself".into(), |id| format!("message {} of {}", o.message_id, world.name(id)));
     let room = usize::from(inner.width).saturating_sub(1);
-    let first = format!("{} {}", minute_ms(o.at_ms), told(o));
+    let (first, second, cause) = match shown {
+        Row::Heard(o) => {
+            let by = |id| format!("message {} of {}", o.message_id, world.name(id));
+            let from = world.trace.sender(o).map_or("by itself".into(), by);
+            let seen = format!(" {from}, {}, seen as {} of {}", Term(o.term), o.seq, world.name(NodeId(o.node)));
+            (told(o), seen, world.trace.cause(o))
+        }
+        Row::Lost(lost) => {
+            let (known, cause) = match &lost.what {
+                What::Request { asked, .. } => ("no answer was told within a second", Some(asked)),
+                What::Dropped { .. } => ("as the fault at the sender counts", None),
+            };
+            (lost.sentence(&|id| world.name(id)), format!(" {known}"), cause)
+        }
+    };
+    let at = shown.stamp();
+    let first = format!("{} {first}", minute_ms(at.at_ms));
     let mut lines: Vec<(Tone, String)> =
         wrap(&first, room).into_iter().map(|l| (Tone::Plain, format!(" {l}"))).collect();
     lines.truncate(1);
-    lines.push((Tone::Dim, format!(" {from}, {}, seen as {} of {}", Term(o.term), o.seq, world.name(NodeId(o.node)))));
-    lines.push(match world.trace.cause(o) {
+    lines.push((Tone::Dim, second));
+    lines.push(match cause {
         Some(cause) => {
-            let (ms, side) =
-                (o.at_ms.abs_diff(cause.at_ms), if Stamp::of(cause) < Stamp::of(o) { "before" } else { "later told" });
+            let side = if Stamp::of(cause) <= at { "before" } else { "later told" };
+            let ms = at.at_ms.abs_diff(cause.at_ms);
             (Tone::Plain, format!(" caused by {} {}, {ms} ms {side}", minute_ms(cause.at_ms), told(cause)))
         }
         None => (Tone::Dim, " its cause was not observed, or it had none".into()),

@@ -8,6 +8,7 @@ mod election;
 mod events;
 mod faults;
 mod footer;
+mod form;
 mod header;
 mod jobs;
 mod links;
@@ -18,7 +19,6 @@ mod nodes;
 mod palette;
 mod queues;
 mod small;
-mod submit;
 mod timeline;
 mod votes;
 
@@ -77,7 +77,7 @@ pub(crate) fn render(model: &Model, area: Rect, buf: &mut Buffer) {
     match &model.dialog {
         Some(Dialog::Palette(palette)) => palette::draw(model, palette, body, buf),
         Some(Dialog::Confirm(confirm)) => confirm::draw(model, confirm, body, buf),
-        Some(Dialog::Submit(form)) => submit::draw(model, form, body, buf),
+        Some(Dialog::Form(form)) => form::draw(model, form, body, buf),
         Some(Dialog::Filter(_)) | None => {}
     }
 }

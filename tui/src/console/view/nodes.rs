@@ -163,6 +163,23 @@ fn row(
 fn cell(column: Column, model: &Model, picture: &Picture, slot: Slot, node: &Node) -> Cell {
     let plain = |text: String| (text, Tone::Plain);
     let none = || ("-".to_owned(), Tone::Dim);
+    if model.shown().gone(node) {
+        match column {
+            Column::Role => return ("gone".into(), Tone::Dim),
+            Column::Conn | Column::Heard | Column::Lag => return none(),
+            Column::Fault => return ("left the cluster".into(), Tone::Dim),
+            Column::Node
+            | Column::Term
+            | Column::Voted
+            | Column::Last
+            | Column::Commit
+            | Column::Applied
+            | Column::Match
+            | Column::Timer
+            | Column::Queue
+            | Column::Run => {}
+        }
+    }
     match (column, node.word()) {
         (Column::Node, _) => (node.name.clone(), Tone::Title),
         (Column::Role, _) => role(model, picture, slot, node),

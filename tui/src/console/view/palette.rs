@@ -10,7 +10,7 @@ use super::{popup, put, span, timeline, window};
 use crate::console::{
     model::Model,
     palette::{self, Palette, WITH_WORD},
-    text::fit,
+    text::{fit, wrap},
     theme::Tone,
 };
 
@@ -31,12 +31,12 @@ pub(super) fn draw(model: &Model, palette: &Palette, area: Rect, buf: &mut Buffe
         Span::raw(after.chars().skip(1).collect::<String>()),
     ];
     put(buf, inner, 0, &Line::from(typed));
-    let foot = if palette.help { marks(model) } else { words(model) };
+    let wide = usize::from(inner.width);
+    let foot = if palette.help { marks(model) } else { words(model, wide) };
     let feet = if usize::from(inner.height) > foot.len() + 8 { foot.len() } else { 0 };
     let rows = palette::rows(model, palette);
     let room = usize::from(inner.height).saturating_sub(1 + feet);
     let start = window(rows.len(), room, palette.at);
-    let wide = usize::from(inner.width);
     for (at, row) in rows.iter().enumerate().skip(start).take(room) {
         let label = if palette.help { row.labels() } else { row.label() };
         let mut line = vec![span(skin, Tone::Key, fit(&label, 12, false))];
@@ -53,9 +53,11 @@ pub(super) fn draw(model: &Model, palette: &Palette, area: Rect, buf: &mut Buffe
     }
 }
 
-fn words(model: &Model) -> Vec<Line<'static>> {
+fn words(model: &Model, wide: usize) -> Vec<Line<'static>> {
     let list = WITH_WORD.map(|(name, _)| name).join(", ");
-    vec![Line::default(), Line::from(span(&model.skin, Tone::Dim, format!("with a word: {list}")))]
+    let lines = wrap(&format!("with a word: {list}"), wide);
+    let dim = lines.into_iter().map(|line| Line::from(span(&model.skin, Tone::Dim, line)));
+    std::iter::once(Line::default()).chain(dim).collect()
 }
 
 fn marks(model: &Model) -> Vec<Line<'static>> {

@@ -11,10 +11,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let leader = picture.leader.and_then(|slot| model.shown().node(slot)).map_or("no leader", |n| &n.name);
     let lines = [
         (Tone::Warn, format!("too small: 80x24 needed, now {}x{}", area.width, area.height)),
-        (
-            tone,
-            format!("{leader} {} {quorum} {}/{} live", picture.term, model.shown().live(), model.shown().nodes.len()),
-        ),
+        (tone, format!("{leader} {} {quorum} {}/{} live", picture.term, model.shown().live(), model.shown().members())),
         (Tone::Dim, "q quit".to_owned()),
     ];
     for (at, (tone, text)) in lines.into_iter().enumerate() {
