@@ -8,3 +8,4 @@ mod screens;
 mod session;
 mod simulated;
 mod time;
+mod told;
