@@ -184,6 +184,15 @@ fn a_node_that_joins_gets_a_row_and_a_connection() {
     desk.lose(6);
     assert_eq!(tell(&mut desk, 3), []);
     assert_eq!(tell(&mut desk, 2), [Cmd::Reach { slot: Slot(5), api: "127.0.0.1:9999".into() }]);
+    // It moved again and leads: only who follows it in the newest term can know where.
+    let moved = vec![address(6, "127.0.0.1:8888")];
+    let mut follows = |term| {
+        let raw = wire::NodeStatus { known: moved.clone(), term, leader: 6, ..status(3) };
+        let word = std::sync::Arc::new(crate::console::status::Status::from_wire(raw));
+        desk.tell(Body::Node(Slot(2), crate::console::msg::NodeMsg::Status(word)))
+    };
+    assert_eq!(follows(6), [], "others know of a later term");
+    assert_eq!(follows(8), [Cmd::Reach { slot: Slot(5), api: "127.0.0.1:8888".into() }]);
 }
 
 #[test]
