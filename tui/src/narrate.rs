@@ -38,8 +38,8 @@ pub fn sentence(obs: &Observation, name: &dyn Fn(u64) -> String) -> String {
         ObservationKind::Committed => format!("commits {} in {term}", obs.index),
         ObservationKind::Progress if obs.granted => format!("replicates to {}", peer()),
         ObservationKind::Progress => format!("looks where the log of {} agrees with its own", peer()),
-        ObservationKind::Link if obs.granted => format!("opens the link to {}", peer()),
-        ObservationKind::Link => format!("loses the link to {}", peer()),
+        ObservationKind::Link if obs.granted => format!("opened the link to {}", peer()),
+        ObservationKind::Link => format!("lost the link to {}", peer()),
         // One entry may change many jobs: then the cause names them.
         ObservationKind::Job if obs.job == 0 && !cause.is_empty() => return cause.to_owned(),
         ObservationKind::Job if obs.job == 0 => format!("applied {}", obs.index),
@@ -87,8 +87,8 @@ fn vote_cast(obs: &Observation, candidate: &str, term: Term, cause: &str) -> Str
 fn fault(obs: &Observation, peer: &str, cause: &str) -> String {
     let on = if obs.peer == 0 { String::new() } else { format!(" towards {peer}") };
     match cause {
-        "healed" | "ran out" | "replaced" => format!("has no fault{on} any more: {cause}"),
-        _ => with_cause(format!("has a fault{on}"), cause),
+        "healed" | "ran out" | "replaced" => format!("got rid of the fault{on}: {cause}"),
+        _ => with_cause(format!("got a fault{on}"), cause),
     }
 }
 
@@ -171,16 +171,16 @@ mod tests {
             (tell(K::Committed, |o| o.index = 4), "commits 4 in T7"),
             (caused(K::Job, "completed", |o| o.job = 12), "job 12: completed"),
             (caused(K::Job, "job 12 claimed by n1", |o| o.index = 9), "job 12 claimed by n1"),
-            (caused(K::Link, "connection refused", |o| o.peer = 2), "loses the link to n2: connection refused"),
+            (caused(K::Link, "connection refused", |o| o.peer = 2), "lost the link to n2: connection refused"),
             (
                 caused(K::Progress, "by its answer", |o| (o.peer, o.granted) = (2, true)),
                 "replicates to n2: by its answer",
             ),
             (tell(K::Progress, |o| o.peer = 2), "looks where the log of n2 agrees with its own"),
-            (caused(K::Fault, "cut", |o| o.peer = 2), "has a fault towards n2: cut"),
-            (caused(K::Fault, "pause", |_| {}), "has a fault: pause"),
-            (caused(K::Fault, "ran out", |o| o.peer = 2), "has no fault towards n2 any more: ran out"),
-            (tell(K::Link, |o| (o.peer, o.granted) = (2, true)), "opens the link to n2"),
+            (caused(K::Fault, "cut", |o| o.peer = 2), "got a fault towards n2: cut"),
+            (caused(K::Fault, "pause", |_| {}), "got a fault: pause"),
+            (caused(K::Fault, "ran out", |o| o.peer = 2), "got rid of the fault towards n2: ran out"),
+            (tell(K::Link, |o| (o.peer, o.granted) = (2, true)), "opened the link to n2"),
             (caused(K::Membership, "in force", |o| o.index = 9), "goes by the members of entry 9"),
             (
                 caused(K::Membership, "joint: two majorities must agree", |o| o.index = 9),

@@ -192,10 +192,7 @@ pub enum Verb {
     /// Record what the nodes say to a file, until interrupted
     Record(Record),
     /// Look at a recording in the console, with time under your control
-    Replay {
-        /// What `record` wrote
-        file: PathBuf,
-    },
+    Replay(Replay),
     /// The keys of the console, and their names for the config file
     Keys,
     /// Simulate: play a scenario, or run seeds with random faults
@@ -209,6 +206,28 @@ pub struct Record {
     pub file: PathBuf,
     /// For so long
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub length: Option<Duration>,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// What `record` wrote
+    pub file: PathBuf,
+    /// Draw it to this file instead, which is not there yet: a picture that browsers show
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Size of the screen that is drawn
+    #[arg(long, value_name = "COLUMNSxROWS", value_parser = values::size, default_value = "120x40", requires = "svg")]
+    pub size: (u16, u16),
+    /// How long after its beginning; else its end
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, requires = "svg")]
+    pub at: Option<Duration>,
+    /// Keys pressed before, by their names, with spaces between
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true, requires = "svg")]
+    pub keys: String,
+    /// Draw so long of it, as a moving picture
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, requires = "at")]
     pub length: Option<Duration>,
 }
 

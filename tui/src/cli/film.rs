@@ -1,10 +1,17 @@
 //! `record`, `replay` and `keys`: the console's past, and its keys, from the command line.
 
-use std::{future::pending, path::Path};
+use std::{fs::File, future::pending, io::Write as _, path::Path, time::Duration};
 
 use serde::Serialize;
 
-use super::{args::Record, console_options, failure::Failure, out::Out, target::Target, values::count};
+use super::{
+    args::{Record, Replay},
+    console_options,
+    failure::Failure,
+    out::Out,
+    target::Target,
+    values::count,
+};
 use crate::console::{self, Look};
 
 #[derive(Debug, Serialize)]
@@ -38,9 +45,36 @@ pub async fn record(target: &Target, args: &Record, out: Out) -> Result<(), Fail
 /// `raftdeck replay FILE`.
 ///
 /// # Errors
-/// The file is no recording, or there is no terminal.
-pub async fn replay(file: &Path, look: Look) -> Result<(), Failure> {
-    console::replay(file, look).await.map_err(|error| Failure::Refused(format!("{error:#}")))
+/// The file is no recording, there is no terminal, or the picture cannot be written.
+pub async fn replay(args: &Replay, look: Look, out: Out) -> Result<(), Failure> {
+    match &args.svg {
+        Some(picture) => draw(args, picture, look, out),
+        None => console::replay(&args.file, look).await.map_err(|error| Failure::Refused(format!("{error:#}"))),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Drawn {
+    file: String,
+    bytes: usize,
+}
+
+fn draw(args: &Replay, picture: &Path, look: Look, out: Out) -> Result<(), Failure> {
+    let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let refuse = |error: String| Failure::Refused(format!("{}: {error}", picture.display()));
+    let mut stage =
+        console::Stage::replaying(&args.file, look).map_err(|error| Failure::Refused(format!("{error:#}")))?;
+    let at_ms = args.at.map_or(stage.length_ms(), ms).min(stage.length_ms());
+    stage.at(at_ms);
+    stage.press(&args.keys).map_err(Failure::Usage)?;
+    let svg = match args.length {
+        Some(length) => stage.film(args.size, at_ms, at_ms.saturating_add(ms(length)).min(stage.length_ms())),
+        None => stage.svg(args.size),
+    };
+    let mut file = File::create_new(picture).map_err(|error| refuse(error.to_string()))?;
+    file.write_all(svg.as_bytes()).map_err(|error| refuse(error.to_string()))?;
+    let drawn = Drawn { file: picture.display().to_string(), bytes: svg.len() };
+    out.say(&drawn, || format!("{} bytes in {}", drawn.bytes, drawn.file))
 }
 
 /// `raftdeck keys`.

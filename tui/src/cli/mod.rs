@@ -72,7 +72,9 @@ fn run(call: &Call) -> Result<(), Failure> {
     let runtime = match call.verb {
         // What measures shares the machine with what is measured: one thread, and no hand-over between threads.
         Some(Verb::Bench(_)) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        Some(_) | None => tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+        // The loop of the console has the thread that calls; what its nodes say is read on one beside it, and no thread is
+        // woken up to look for work of another.
+        Some(_) | None => tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build(),
     };
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     let done = runtime.block_on(dispatch(call));
@@ -86,10 +88,11 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
     let place = &call.place;
     let target = || Target::find(place);
     match &call.verb {
-        None => open_console(&status::complete(target()?).await, call.look.look()).await,
+        // Nobody is asked before: members that joined later appear by themselves, and nodes that hang must not hold it up.
+        None => open_console(&target()?, call.look.look()).await,
         Some(Verb::Demo(args)) => demo::run(args, call.look.look(), out).await,
         Some(Verb::Record(args)) => film::record(&status::complete(target()?).await, args, out).await,
-        Some(Verb::Replay { file }) => film::replay(file, call.look.look()).await,
+        Some(Verb::Replay(args)) => film::replay(args, call.look.look(), out).await,
         Some(Verb::Keys) => film::keys(&call.look.look(), out),
         Some(Verb::Bench(args)) => bench::run(place, args, out).await,
         Some(Verb::Up(args)) => up::up(place, args, out).await,

@@ -40,6 +40,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms))
 }
 
+/// `120x40`: columns and rows of a screen, each at most 500.
+///
+/// # Errors
+/// In words that name the value.
+pub fn size(text: &str) -> Result<(u16, u16), String> {
+    let parse = |part: &str| part.parse().ok().filter(|n| (1..=500).contains(n));
+    let parts = text.split_once('x').and_then(|(columns, rows)| Some((parse(columns)?, parse(rows)?)));
+    parts.ok_or_else(|| format!("{text:?} is no size: write 120x40, at most 500x500"))
+}
+
 /// A duration of at most 10 s, in milliseconds.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::bail;
-use crossterm::event::{self, Event, MouseEventKind};
+use crossterm::event::{self, Event, KeyCode, KeyEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,7 +20,7 @@ use super::{
     dump,
     hands::Hands,
     model::Model,
-    msg::{Body, Cmd, Msg},
+    msg::{Body, Cmd, Msg, NodeMsg},
     net::{Clock, Ears},
     record::Writer,
     run,
@@ -28,13 +28,22 @@ use super::{
     term::Screen,
     update::update,
     view,
+    world::Node,
 };
 
 /// Messages that wait for the loop; more observations than that are dropped and counted.
 pub(crate) const QUEUE_MAX: usize = 4096;
 
-/// Shortest time between two frames that no key asked for.
+/// Shortest time between two frames that no key asked for. News of nodes wait for as long: they are taken together, and the
+/// loop is not woken up for each.
 const FRAME: Duration = Duration::from_millis(33);
+
+/// Shortest time between two frames in which nothing changes but clocks: a little less than the second in which an idle
+/// node says its word, so that no second is left out.
+const FRAME_CALM: Duration = Duration::from_millis(900);
+
+/// Keys that wait for the loop.
+pub(crate) const KEYS_MAX: usize = 256;
 
 /// How often the screen is looked at again while something on it ages.
 const TICK: Duration = Duration::from_millis(250);
@@ -96,6 +105,39 @@ async fn next(stretches: &mut Option<mpsc::Receiver<Stretch>>) -> Option<Stretch
     }
 }
 
+/// What the screen does not show yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Nothing,
+    /// Time has passed at nodes to which nothing happened: the second hand, and how long ago a leader was heard.
+    Clocks,
+    Seen,
+}
+
+impl Change {
+    /// What a message is about to change.
+    fn by(model: &Model, body: &Body) -> Change {
+        let Body::Node(slot, news) = body else { return Change::Seen };
+        // While the past is shown, the present goes on unseen.
+        if model.past.is_some() {
+            return Change::Nothing;
+        }
+        let before = model.live.node(*slot).and_then(Node::word);
+        match (news, before) {
+            (NodeMsg::Status(status), Some(before)) if status.has_only_aged(before) => Change::Clocks,
+            (
+                NodeMsg::Status(_)
+                | NodeMsg::Snapshot(_)
+                | NodeMsg::Observed(_)
+                | NodeMsg::Dropped(_)
+                | NodeMsg::Connecting
+                | NodeMsg::Retrying { .. },
+                _,
+            ) => Change::Seen,
+        }
+    }
+}
+
 /// The loop and what it owns.
 pub(crate) struct Deck {
     pub(crate) model: Model,
@@ -105,6 +147,8 @@ pub(crate) struct Deck {
     /// What a simulation tells.
     pub(crate) stretches: Option<mpsc::Receiver<Stretch>>,
     pub(crate) inbox: mpsc::Receiver<Msg>,
+    /// What the operator does never stands behind what the nodes say.
+    pub(crate) keys: mpsc::Receiver<Msg>,
     pub(crate) ears: Ears,
     pub(crate) signals: Signals,
     pub(crate) input_gone: oneshot::Receiver<()>,
@@ -113,19 +157,22 @@ pub(crate) struct Deck {
 
 impl Deck {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let mut last_frame = Instant::now();
+        let (mut last_frame, mut last_taken) = (Instant::now(), Instant::now());
         self.screen.draw(|frame| view::draw(&self.model, frame))?;
-        let mut dirty = false;
+        let mut changed = Change::Nothing;
         loop {
             let mut urgent = false;
             let mut batch = Vec::new();
+            let rested = last_taken.elapsed() >= FRAME;
             let tick = if self.model.playing() { FRAME } else { TICK };
             tokio::select! {
-                Some(msg) = self.inbox.recv() => batch.push(msg),
-                () = self.ears.newest.changed() => {}
+                Some(msg) = self.keys.recv() => batch.push(msg),
+                Some(msg) = self.inbox.recv(), if rested => batch.push(msg),
+                () = self.ears.newest.changed(), if rested => {}
+                () = sleep_until(last_taken + FRAME), if !rested => {}
                 Some(stretch) = next(&mut self.stretches), if run::wants(&self.model) => batch.push(self.of(stretch)),
                 () = sleep(tick), if self.model.ages() => batch.push(self.tick()),
-                () = sleep_until(last_frame + FRAME), if dirty => {}
+                () = sleep_until(last_frame + FRAME), if changed == Change::Seen => {}
                 _ = self.signals.go_on.recv() => {
                     self.screen.resume()?;
                     urgent = true;
@@ -135,8 +182,9 @@ impl Deck {
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = &mut self.input_gone => bail!("the terminal's input ended"),
             }
+            last_taken = Instant::now();
             while batch.len() < QUEUE_MAX
-                && let Ok(msg) = self.inbox.try_recv()
+                && let Ok(msg) = self.keys.try_recv().or_else(|_| self.inbox.try_recv())
             {
                 batch.push(msg);
             }
@@ -145,10 +193,12 @@ impl Deck {
                 batch.push(self.tick());
             }
             for msg in batch {
+                if cfg!(debug_assertions) {
+                    panic_if_asked(&msg.body);
+                }
                 let key = matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize | Body::Wheel(_));
                 urgent |= key;
-                // While the past is shown, the present goes on unseen.
-                dirty |= key || self.model.past.is_none() || !matches!(msg.body, Body::Node(_, _));
+                changed = changed.max(Change::by(&self.model, &msg.body));
                 for cmd in update(&mut self.model, msg) {
                     if cmd == Cmd::Quit {
                         return Ok(());
@@ -156,12 +206,19 @@ impl Deck {
                     self.obey(cmd).await?;
                 }
             }
-            dirty |= self.simulate();
+            if self.simulate() {
+                changed = Change::Seen;
+            }
             self.record();
-            if urgent || (dirty && last_frame.elapsed() >= FRAME) {
+            let due = match changed {
+                Change::Nothing => false,
+                Change::Clocks => last_frame.elapsed() >= FRAME_CALM,
+                Change::Seen => last_frame.elapsed() >= FRAME,
+            };
+            if urgent || due {
                 self.screen.draw(|frame| view::draw(&self.model, frame))?;
                 last_frame = Instant::now();
-                dirty = false;
+                changed = Change::Nothing;
             }
         }
     }
@@ -201,8 +258,9 @@ impl Deck {
             Cmd::Dump => {
                 let mut buffer = Buffer::empty(self.screen.size()?);
                 view::render(&self.model, buffer.area, &mut buffer);
-                let written = dump::write(&buffer, Path::new("."), self.ears.clock.now().unix_ms);
-                self.told(written.map(|path| format!("screen written to {} and .ansi", path.display())));
+                let theme = self.model.skin.theme;
+                let written = dump::write(buffer, theme, Path::new("."), self.ears.clock.now().unix_ms);
+                self.told(written.map(|path| format!("screen written to {}, .ansi and .svg", path.display())));
             }
             Cmd::Record(true) => {
                 let path = PathBuf::from(format!("raftdeck-{}.jsonl", self.ears.clock.now().unix_ms));
@@ -250,6 +308,17 @@ impl Deck {
         // Elapsed: no stop came.
         let _ = timeout(Duration::from_secs(1), self.signals.go_on.recv()).await;
         self.screen.resume()
+    }
+}
+
+/// In debug builds only, for the test that the terminal is given back then too: f12 panics where `RAFTDECK_TEST_PANIC` is set,
+/// in the loop (`here`) or on a thread beside it.
+fn panic_if_asked(body: &Body) {
+    let Body::Key(KeyEvent { code: KeyCode::F(12), .. }) = body else { return };
+    match std::env::var("RAFTDECK_TEST_PANIC").as_deref() {
+        Ok("here") => panic!("asked to"),
+        Ok(_) => drop(std::thread::spawn(|| panic!("asked to")).join()),
+        Err(_) => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! The screen as a file: as text, and with its colours as a terminal would be told them (`cat` shows it again).
+//! The screen as files: as text, with its colours as a terminal would be told them (`cat` shows it again), and as a picture.
 
 use std::{
     fmt::Write as _,
@@ -10,6 +10,8 @@ use ratatui::{
     buffer::Buffer,
     style::{Color, Modifier},
 };
+
+use super::{svg::svg, theme::Theme};
 
 /// The characters, without the spaces at the ends of lines.
 pub(crate) fn text(buffer: &Buffer) -> String {
@@ -68,14 +70,16 @@ fn colour(colour: Color, base: u8) -> String {
     }
 }
 
-/// Writes both into a folder, under the time; the path of the text.
+/// Writes all three into a folder, under the time; the path of the text.
 ///
 /// # Errors
 /// They are there already, or cannot be written.
-pub(crate) fn write(buffer: &Buffer, folder: &Path, unix_ms: u64) -> io::Result<PathBuf> {
+pub(crate) fn write(buffer: Buffer, theme: Theme, folder: &Path, unix_ms: u64) -> io::Result<PathBuf> {
     let path = folder.join(format!("raftdeck-screen-{unix_ms}.txt"));
-    io::Write::write_all(&mut fs::File::create_new(&path)?, text(buffer).as_bytes())?;
-    io::Write::write_all(&mut fs::File::create_new(path.with_extension("ansi"))?, ansi(buffer).as_bytes())?;
+    let (text, ansi) = (text(&buffer), ansi(&buffer));
+    for (kind, content) in [("txt", text), ("ansi", ansi), ("svg", svg(&[(buffer, 0)], theme))] {
+        io::Write::write_all(&mut fs::File::create_new(path.with_extension(kind))?, content.as_bytes())?;
+    }
     Ok(path)
 }
 
@@ -103,8 +107,9 @@ mod tests {
     fn nothing_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let buffer = Buffer::empty(Rect::new(0, 0, 2, 1));
-        let path = write(&buffer, folder.path(), 7).unwrap();
+        let path = write(buffer.clone(), Theme::Dark, folder.path(), 7).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "\n");
-        assert!(write(&buffer, folder.path(), 7).is_err());
+        assert!(fs::read_to_string(path.with_extension("svg")).unwrap().starts_with("<svg "));
+        assert!(write(buffer, Theme::Dark, folder.path(), 7).is_err());
     }
 }

@@ -226,7 +226,13 @@ fn weight(fact: &Fact) -> usize {
     let all = size_of::<(Record, Mark)>();
     all + match fact {
         Fact::Node(_, NodeMsg::Snapshot(status) | NodeMsg::Status(status)) => {
-            size_of_val(&**status) + 48 * status.peers.len() + 8 * status.voters.len() + 80 * status.queues.len() + 160
+            let known: usize = status.known.iter().map(|k| size_of_val(k) + k.name.len() + k.api.len()).sum();
+            size_of_val(&**status)
+                + 48 * status.peers.len()
+                + 8 * status.voters.len()
+                + 80 * status.queues.len()
+                + known
+                + 160
         }
         Fact::Node(_, NodeMsg::Observed(o)) => size_of_val(&**o) + o.cause.len() + o.boot_id.len() + 16,
         Fact::Node(_, NodeMsg::Connecting | NodeMsg::Retrying { .. } | NodeMsg::Dropped(_)) => 40,

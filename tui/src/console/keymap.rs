@@ -56,6 +56,11 @@ impl Key {
         }
     }
 
+    /// As a terminal tells that it was pressed.
+    pub(crate) fn event(self) -> KeyEvent {
+        KeyEvent::new(self.code, if self.control { KeyModifiers::CONTROL } else { KeyModifiers::NONE })
+    }
+
     fn of(event: &KeyEvent) -> Option<Key> {
         // Shift is part of the character itself; some terminals report it besides. Alt is ours nowhere.
         let held = event.modifiers.difference(KeyModifiers::SHIFT);

@@ -1,16 +1,17 @@
 //! The console: a running cluster on one screen, and the keys to break and mend it.
 //!
 //! ```text
-//!   node tasks --+                              +--> view(&Model) --> screen, at most 30 times a second
-//!   keys --------+--> one queue --> update(&mut Model, Msg)
-//!   acts --------+                              +--> commands --> tasks, which answer into the queue
+//!   node tasks --+--> queue --+                              +--> view(&Model) --> screen, at most 30 times a second
+//!   acts --------+            +--> update(&mut Model, Msg)
+//!   keys ------------> queue --+                              +--> commands --> tasks, which answer into the queue
 //! ```
 //!
 //! - `update` is a function of the model and a message that carries its own time; `view` is a function of the model.
 //!   Neither does IO, so every screen can be had again from a list of messages.
 //! - What came from outside is kept as facts (`film`): so the past can be shown, and a recording be replayed.
 //! - The loop waits for a message, takes all that is there, and draws if something changed. It never waits for the
-//!   network. A key is drawn at once; when nothing happens and nothing ages, nothing is drawn.
+//!   network. A key is drawn at once; news that come thick are taken once a frame. When nothing happens and nothing ages,
+//!   nothing is drawn but the second hand of the clock.
 //! - A node that is down is a state to show, never a reason to stop.
 //!
 //! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who
@@ -18,10 +19,11 @@
 //! and `tape` what follows from it; `events` and `story` what happened, in words; `trace`
 //! who heard what from whom, `lost` what never arrived, `votes` who votes for whom, `outage` what faults did; `jobs` and `browse`
 //! the lists; `checks` what must hold; `simulation` a simulated cluster as a source, `run` how far it goes, `cue` what a line
-//! of its script does, `headless` the same without a terminal; `acts`, `deed`, `dialog` and `form` what the operator does;
+//! of its script does; `acts`, `deed`, `dialog` and `form` what the operator does;
 //! `keys` the one key table, `keymap`, `palette` and `config`
 //! how it is used and changed; `filter`, `fuzzy`, `order` what is wanted of a list; `net` and `hands` the network; `term`,
-//! `theme`, `text`, `field`, `dump`, `yank` the screen and what leaves it; `view` the drawing.
+//! `theme`, `text`, `field`, `dump`, `svg`, `yank` the screen and what leaves it; `stage` a console without a terminal;
+//! `view` the drawing.
 
 mod acts;
 mod browse;
@@ -39,7 +41,6 @@ mod filter;
 mod form;
 mod fuzzy;
 mod hands;
-mod headless;
 mod jobs;
 mod keymap;
 mod keys;
@@ -59,8 +60,10 @@ mod record;
 mod reign;
 mod run;
 mod simulation;
+mod stage;
 mod status;
 mod story;
+mod svg;
 mod tail;
 mod tape;
 mod term;
@@ -91,7 +94,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::{
     config::Config,
-    deck::{Deck, QUEUE_MAX, Signals, read_keys},
+    deck::{Deck, KEYS_MAX, QUEUE_MAX, Signals, read_keys},
     film::{Film, Record},
     hands::Hands,
     model::{Model, Source},
@@ -106,8 +109,8 @@ use self::{
 };
 pub use self::{
     hands::{Crew, Helm, Launcher, Steering, Upkeep},
-    headless::Headless,
     simulation::Simulation,
+    stage::Stage,
     theme::Theme,
 };
 
@@ -184,13 +187,10 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
 /// The file is no recording; or as [`run`].
 pub async fn replay(file: &Path, look: Look) -> anyhow::Result<()> {
     need_terminal("raftdeck replay, in one")?;
-    let records = record::read(file).map_err(anyhow::Error::msg)?;
-    let Some(first) = records.first().map(|record| record.at.run_ms) else {
-        bail!("{}: nothing was recorded", file.display())
-    };
+    let records = stage::recording(file)?;
     let (ears, inbox) = ears();
     let mut model = model(&ConsoleOptions { look, ..ConsoleOptions::default() }, ears.clock);
-    replayed(&mut model, records, first);
+    replayed(&mut model, records, 0);
     open(model, None, None, ears, inbox).await
 }
 
@@ -336,7 +336,8 @@ async fn open(
         screen.mouse(true)?;
     }
     let (gone, input_gone) = oneshot::channel();
-    let (queue, clock) = (ears.queue.clone(), ears.clock);
+    let (queue, keys) = mpsc::channel(KEYS_MAX);
+    let clock = ears.clock;
     std::thread::spawn(move || read_keys(&queue, clock, gone));
-    Deck { model, screen, hands, stretches, inbox, ears, signals, input_gone, writer: None }.run().await
+    Deck { model, screen, hands, stretches, inbox, keys, ears, signals, input_gone, writer: None }.run().await
 }

@@ -196,6 +196,25 @@ impl Status {
         self
     }
 
+    /// It says what was said before, but for when, and how long ago others were heard.
+    pub(crate) fn has_only_aged(&self, before: &Status) -> bool {
+        if (self.commit, self.last, self.term, self.role) != (before.commit, before.last, before.term, before.role) {
+            return false;
+        }
+        let but_for_heard = |peers: &[Peer]| peers.iter().map(|p| Peer { heard_ms: None, ..p.clone() }).collect();
+        let (peers, of_before): (Vec<Peer>, Vec<Peer>) = (but_for_heard(&self.peers), but_for_heard(&before.peers));
+        // Each time a leader is heard, a new timeout is drawn.
+        let aged = Status {
+            at_ms: self.at_ms,
+            heard_ms: self.heard_ms,
+            election_left_ms: self.election_left_ms,
+            election_timeout_ms: self.election_timeout_ms,
+            peers: self.peers.clone(),
+            ..before.clone()
+        };
+        peers == of_before && *self == aged
+    }
+
     pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
         self.peers.iter().find(|p| p.id == id)
     }

@@ -111,17 +111,58 @@ fn console(cluster: &Cluster, more: &str) -> String {
     format!("clear; XDG_CONFIG_HOME=/nowhere LC_ALL=C.UTF-8 {program} --dir {} {more}", cluster.path("").display())
 }
 
-/// Quit, told to end, stopped and gone on: each time the terminal is as it was.
+impl Terminal {
+    /// Opens the list of keys and closes it: the console answers.
+    #[track_caller]
+    fn answers(&self) {
+        self.keys(&["?"]);
+        self.until("the list of keys", |screen| screen.contains("Keys (type to find"));
+        self.keys(&["Escape"]);
+        self.until("its end", |screen| !screen.contains("Keys (type to find"));
+    }
+
+    /// Waits as [`Terminal::until`] does, for a console that stays on the screen all the while.
+    #[track_caller]
+    fn sees(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+        self.until(what, |screen| {
+            assert!(screen.contains("Nodes") && screen.contains("quit"), "blank or gone:\n{screen}");
+            wanted(screen)
+        });
+    }
+
+    fn resize(&self, (columns, rows): (u16, u16)) {
+        self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);
+    }
+}
+
+/// Quit, told to end, broken, stopped and gone on, of another size: each time the terminal is as it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_way_out_gives_the_terminal_back() {
     let cluster = Cluster::start(1, "");
     let Some(terminal) = Terminal::open("ways", (100, 30)) else { return };
     let folder = cluster.path("");
     let before = terminal.settings(&folder);
-    for way in ["q", "TERM", "HUP", "INT", "ctrl-c", "ctrl-z"] {
-        terminal.run(&console(&cluster, ""));
+    for way in ["q", "TERM", "HUP", "INT", "ctrl-c", "ctrl-z", "panic", "panic beside", "resize"] {
+        let panics = if way == "panic" { "here" } else { "beside" };
+        terminal.run(&format!("export RAFTDECK_TEST_PANIC={panics}; {}", console(&cluster, "")));
         terminal.until("the console", |screen| screen.contains("LIVE"));
         match way {
+            "panic" | "panic beside" => {
+                terminal.keys(&["F12"]);
+                terminal
+                    .until("what went wrong", |screen| screen.contains("panicked at") && screen.contains("asked to"));
+            }
+            // Too fast for each to be drawn, the last one smaller than anything has room in.
+            "resize" => {
+                for size in [(200, 60), (40, 10), (61, 17), (2, 2), (120, 40), (30, 50), (5, 3)] {
+                    terminal.resize(size);
+                    terminal.keys(&["z", "Tab"]);
+                }
+                terminal.resize((100, 30));
+                terminal.until("the console in the size before", |screen| screen.contains("quit"));
+                terminal.answers();
+                terminal.keys(&["q"]);
+            }
             "TERM" => kill_process(terminal.child(), Signal::TERM).unwrap(),
             "HUP" => kill_process(terminal.child(), Signal::HUP).unwrap(),
             "INT" => kill_process(terminal.child(), Signal::INT).unwrap(),
@@ -235,4 +276,57 @@ fn a_simulation_goes_as_far_as_it_is_told_to() {
     assert_eq!(terminal.settings(folder.path()), before);
     terminal.run(&format!("clear; {program} sim {scenario} --seed 7 | grep expect"));
     terminal.until("the transcript", |screen| screen.contains("expect equal") && !screen.contains("SIM seed"));
+}
+
+/// Nodes that stand still, are cut off, die, and come back elsewhere: the console shows each, and answers all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_becomes_of_the_nodes_the_console_stays_and_answers() {
+    let mut cluster = Cluster::start(3, "");
+    let Some(terminal) = Terminal::open("nodes", (120, 40)) else { return };
+    terminal.run(&console(&cluster, ""));
+    let live = |count: usize| move |screen: &str| screen.matches(" live ").count() == count;
+    terminal.until("three live nodes", live(3));
+
+    let leader = cluster.wait_for_leader().await;
+    let one = cluster.statuses().await.into_iter().find(|s| s.node != leader.node).unwrap();
+    let pid = Pid::from_raw(i32::try_from(one.pid).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    terminal.sees("that one stands still", live(2));
+    terminal.answers();
+    kill_process(pid, Signal::CONT).unwrap();
+    terminal.sees("that it goes on", live(3));
+
+    let said = cluster.call(&["cut", &one.name, "--for", "60s"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    terminal.sees("the cut", |screen| screen.contains("2 links cut"));
+    terminal.answers();
+    assert_eq!(cluster.call(&["heal"]).code, 0);
+    terminal.sees("that it is healed", |screen| !screen.contains("links cut"));
+
+    kill_9([one.pid]);
+    terminal.sees("that it is lost", live(2));
+    // It comes back at another address, of which the console hears by a leader whose cluster file has it.
+    let (api, _) = raftdeck::launch::ports::free(1).unwrap()[0];
+    let old = cluster.file.node(&one.name).unwrap().api.to_string();
+    let text = fs::read_to_string(cluster.path("cluster.toml")).unwrap();
+    assert!(text.contains(&old));
+    fs::write(cluster.path("cluster.toml"), text.replace(&old, &api.to_string())).unwrap();
+    cluster.reload();
+    cluster.up();
+    terminal.answers();
+    for other in cluster.file.nodes.iter().filter(|n| n.name != one.name) {
+        let said = cluster.call(&["restart", &other.name]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    terminal.sees("it, elsewhere", live(3));
+    terminal.answers();
+
+    let pids: Vec<u32> = cluster.statuses().await.iter().map(|s| s.pid).collect();
+    kill_9(pids);
+    terminal.sees("that nobody is left", |screen| screen.contains("no node answers"));
+    terminal.answers();
+    cluster.up();
+    terminal.sees("that all are back", live(3));
+    terminal.keys(&["q"]);
+    terminal.until("the shell", |screen| screen.contains("ready>") && !screen.contains("LIVE"));
 }

@@ -10,3 +10,4 @@ mod screens;
 mod session;
 mod simulated;
 mod time;
+mod told;

@@ -4,7 +4,7 @@ use raftdeck_shared::{ids::NodeId, wire};
 
 use super::{
     fixture::{Desk, election, split, status},
-    screens::text,
+    screens::{snapshot, text},
 };
 use crate::console::{
     model::Model,
@@ -139,6 +139,23 @@ fn a_recording_makes_the_same_screen() {
     assert!(text(&model, 120, 34).contains("REPLAY"));
 }
 
+/// Three real nodes: their leader is killed and comes back, the next one is cut off and healed (`screens/record.sh` made it).
+/// What nodes said then must be understood as long as there are recordings, and be shown as it was.
+#[test]
+fn a_recording_of_a_real_cluster_is_shown_as_it_was() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/console/tests/three.jsonl");
+    let records = record::read(std::path::Path::new(file)).unwrap();
+    let mut model = Model::new(String::new(), Skin::new(Theme::Dark, UNICODE));
+    replayed(&mut model, records, 0);
+    past::pause(&mut model);
+    let screens = [("a leader", 800), ("it was killed", 1_100), ("the next is cut off", 5_100), ("the end", u64::MAX)]
+        .map(|(what, run_ms)| {
+            past::to(&mut model, run_ms);
+            format!("== {what}\n{}", text(&model, 120, 40))
+        });
+    snapshot("recording_120x40", &screens.concat());
+}
+
 #[test]
 fn a_node_that_joins_gets_a_row_and_a_connection() {
     let mut desk = Desk::whole();
@@ -167,6 +184,15 @@ fn a_node_that_joins_gets_a_row_and_a_connection() {
     desk.lose(6);
     assert_eq!(tell(&mut desk, 3), []);
     assert_eq!(tell(&mut desk, 2), [Cmd::Reach { slot: Slot(5), api: "127.0.0.1:9999".into() }]);
+    // It moved again and leads: only who follows it in the newest term can know where.
+    let moved = vec![address(6, "127.0.0.1:8888")];
+    let mut follows = |term| {
+        let raw = wire::NodeStatus { known: moved.clone(), term, leader: 6, ..status(3) };
+        let word = std::sync::Arc::new(crate::console::status::Status::from_wire(raw));
+        desk.tell(Body::Node(Slot(2), crate::console::msg::NodeMsg::Status(word)))
+    };
+    assert_eq!(follows(6), [], "others know of a later term");
+    assert_eq!(follows(8), [Cmd::Reach { slot: Slot(5), api: "127.0.0.1:8888".into() }]);
 }
 
 #[test]
