@@ -127,7 +127,7 @@ pub fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wir
         voters: raft.membership().voters.union(&raft.membership().outgoing).map(|n| n.0).collect(),
         membership: Some(member::to_wire(raft.membership())),
         damaged: raft.is_damaged(),
-        heard_ms: raft.leader_heard_ticks_ago().unwrap_or_default() * tick_ms,
+        heard_ms: raft.leaderless_ticks() * tick_ms,
         election_left_ms: left * tick_ms,
         election_timeout_ms: u64::from(timeout) * tick_ms,
         peers,

@@ -467,6 +467,17 @@ impl Raft {
         self.leader_heard_at.map(|at| self.now - at)
     }
 
+    /// Ticks since the last sign of a leader: that it was heard, or that its process was seen to be gone.
+    #[must_use]
+    pub fn leaderless_ticks(&self) -> u64 {
+        match self.role {
+            Role::Leader(_) => 0,
+            Role::Follower { .. } | Role::PreCandidate { .. } | Role::Candidate { .. } => {
+                self.leader_heard_ticks_ago().unwrap_or(self.now - self.quiet_since)
+            }
+        }
+    }
+
     /// Whether a message of a higher term moves this node into that term. Not so for what is only a question about a
     /// term that may never come to be, and not for a candidate that disturbs a leader who is alive (thesis 4.2.3).
     fn raises_term(&self, from: NodeId, body: &Body) -> bool {

@@ -4,8 +4,9 @@ use raftdeck_jobs::Machine;
 use raftdeck_node::{
     compaction::Retention,
     replica::{Effects, Input, Refused, Replica, Ticket},
+    status::replica_status,
 };
-use raftdeck_raft::{Config, GroupId, Membership, NodeId, Restart, RoleKind, StorageId};
+use raftdeck_raft::{Config, GroupId, Index, Membership, NodeId, Restart, RoleKind, StorageId};
 
 const READS_MAX: usize = 3;
 
@@ -79,4 +80,18 @@ fn a_read_too_many_is_refused_with_the_limit() {
     assert_eq!(answered.iter().map(|(ticket, _)| ticket.0).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(answered.iter().all(|(_, answer)| answer.is_ok()), "{answered:?}");
     assert_eq!(replicas[0].handle(0, [Input::Read(Ticket(6))]).steered, [], "there is room again");
+}
+
+/// What a console measures the time without a leader by.
+#[test]
+fn a_follower_says_since_when_there_was_no_sign_of_its_leader() {
+    let [_, mut follower] = led();
+    let mut pass = |inputs: &[Input]| {
+        let inputs = inputs.iter().cloned().chain([Input::Tick, Input::Tick]);
+        let _ = follower.handle(0, inputs);
+        replica_status(&follower, Index(0), 10).heard_ms
+    };
+    let (first, second) = (pass(&[]), pass(&[]));
+    assert_eq!(second - first, 20, "it hears nothing");
+    assert_eq!(pass(&[Input::PeerGone(NodeId(1))]), 20, "its process went just before, and was seen to");
 }
