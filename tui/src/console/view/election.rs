@@ -38,17 +38,15 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let inner = boxed(model, "Election", &state, area, buf);
     let Some(election) = elections.get(at) else {
         let hint = match picture.leader.and_then(|slot| world.node(slot)) {
-            Some(leader) => format!(" {} leads, and nobody has asked for votes since this console looks", leader.name),
-            None if world.live() == 0 => " no node answers yet, the console keeps trying".into(),
-            None => " nobody has asked for votes since this console looks".into(),
+            Some(leader) => format!("{} leads, and nobody has asked for votes since this console looks", leader.name),
+            None if world.live() == 0 => "no node answers yet, the console keeps trying".into(),
+            None => "nobody has asked for votes since this console looks".into(),
         };
-        put(buf, inner, 0, &Line::from(span(&model.skin, Tone::Dim, hint)));
-        put(
-            buf,
-            inner,
-            1,
-            &Line::from(span(&model.skin, Tone::Dim, " K on the leader (1: cluster) makes an election")),
-        );
+        let hints = [hint.as_str(), "K on the leader (1: cluster) makes an election"];
+        let lines = hints.iter().flat_map(|hint| wrap(hint, usize::from(inner.width).saturating_sub(2)));
+        for (at, line) in lines.enumerate() {
+            put(buf, inner, at, &Line::from(span(&model.skin, Tone::Dim, format!(" {line}"))));
+        }
         return;
     };
     let mut lines = title(model, picture, election, at == 0);
