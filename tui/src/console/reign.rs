@@ -1,7 +1,10 @@
 //! Who leads, and for how long nobody did: the measured effect of what was done to the cluster.
 //!
-//! Measured in the nodes' own times, not by when their words came here. It begins when a follower last heard the old
-//! leader, which each follower's status tells to the tick, and ends when the new one says that it leads.
+//! Measured in the nodes' own times, not by when their words came here. It begins when the old leader was last heard by so many
+//! that they are a majority with it, which each follower's status tells to the tick: one that is cut off together with its
+//! leader hears it for longer, and is no sign that there was one. It ends when the new one says that it leads.
+
+use std::collections::BTreeMap;
 
 use raftdeck_shared::ids::{NodeId, Term};
 
@@ -14,8 +17,8 @@ use super::{
 pub(crate) struct Reign {
     /// The last leader that had a majority.
     last: Option<(NodeId, Term)>,
-    /// When a follower last heard it; 0: nobody said.
-    heard_at_ms: u64,
+    /// When each of its followers last heard it, as far as they said.
+    heard_at_ms: BTreeMap<NodeId, u64>,
     /// The newest that told of its election, and when it was.
     elected: Option<(Term, NodeId, u64)>,
     /// Since when there is none, as this console saw it.
@@ -45,9 +48,10 @@ impl Reign {
         now: Time,
     ) -> Option<Change> {
         if let Some((id, term)) = self.last {
-            let follows = |s: &&Status| s.role == Role::Follower && s.term == term && s.leader == Some(id);
-            let heard = words.filter(follows).map(|s| s.at_ms.saturating_sub(s.heard_ms)).max();
-            self.heard_at_ms = self.heard_at_ms.max(heard.unwrap_or_default());
+            for word in words.filter(|s| s.role == Role::Follower && s.term == term && s.leader == Some(id)) {
+                let heard_at_ms = self.heard_at_ms.entry(word.id).or_default();
+                *heard_at_ms = (*heard_at_ms).max(word.at_ms.saturating_sub(word.heard_ms));
+            }
         }
         let Some(leader) = leader else {
             if self.last.is_some() {
@@ -60,12 +64,15 @@ impl Reign {
         if before == self.last {
             return None;
         }
-        let heard_at_ms = std::mem::take(&mut self.heard_at_ms);
+        let mut heard_at_ms: Vec<u64> = std::mem::take(&mut self.heard_at_ms).into_values().collect();
+        heard_at_ms.sort_unstable_by(|one, other| other.cmp(one));
+        let with_it = leader.voters.len() / 2;
+        let by_majority_at_ms = with_it.checked_sub(1).and_then(|last| heard_at_ms.get(last).copied());
         let since_ms = match self.elected {
             Some((term, id, at_ms)) if (term, id) == (leader.term, leader.id) => at_ms,
             Some(_) | None => leader.at_ms,
         };
-        let without_ms = since_ms.saturating_sub(heard_at_ms);
-        (heard_at_ms > 0).then_some(Change { leader: leader.id, term: leader.term, without_ms })
+        let without_ms = since_ms.saturating_sub(by_majority_at_ms?);
+        Some(Change { leader: leader.id, term: leader.term, without_ms })
     }
 }

@@ -135,8 +135,10 @@ fn a_node_that_only_the_console_cannot_reach_still_counts() {
 fn the_time_without_a_leader_is_measured_by_the_nodes() {
     let mut desk = Desk::whole();
     desk.run_ms = 1_000;
-    // n3 heard the leader last of all: 1 ms before it says so. A pre-candidate no longer knows whom it heard.
+    // n1 and n3 heard the leader last of those that are a majority with it; n5 hears it still, and it alone. A pre-candidate no
+    // longer knows whom it heard.
     desk.status(wire::NodeStatus { at_ms: UNIX_MS + 61, heard_ms: 1, ..status(3) });
+    desk.status(wire::NodeStatus { at_ms: UNIX_MS + 800, heard_ms: 1, ..status(5) });
     desk.lose(2);
     assert!(desk.model.live.reign.lost.is_some());
     desk.status(wire::NodeStatus {
