@@ -12,6 +12,9 @@
 //!   to a log it no longer has;
 //! - a candidate's vote for itself counts only when it is on disk.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::{

@@ -331,9 +331,12 @@ impl Raft {
         self.forget_in_flight(peer);
         if matches!(&self.role, Role::Follower { leader: Some(leader) } if *leader == peer) {
             self.leader_heard_at = None;
-            self.quiet_since = self.now;
             let shortest = self.config.heartbeat_ticks + 1;
-            self.election_timeout = self.random.between(shortest, shortest.max(self.config.election_ticks_min / 2));
+            let timeout = self.random.between(shortest, shortest.max(self.config.election_ticks_min / 2));
+            // Never later than without the news: a host that resets one connection after another would put it off for ever.
+            if self.now + u64::from(timeout) < self.quiet_since + u64::from(self.election_timeout) {
+                (self.quiet_since, self.election_timeout) = (self.now, timeout);
+            }
         }
     }
 
