@@ -9,6 +9,9 @@
 //! - a learner is promoted when it has everything that was committed when it was last looked at, and took less than an
 //!   election timeout for it: a voter that is far behind would only enlarge the majority that is needed.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -170,13 +173,14 @@ impl Raft {
     }
 
     /// A member that came back with another directory has lost its own: it begins again as a learner. Not while the
-    /// directory it is bound to is heard, too: then two processes have one name, and only the operator can help. And only
-    /// if that other directory answers: else a late message of one that is gone would replace the member that works.
+    /// directory it is bound to is heard, too: then two processes have one name, and only the operator can help; nor before
+    /// a leader that slept has let the others speak. And only if that other directory answers: else a late message of one
+    /// that is gone would replace the member that works.
     fn without_amnesiac(&self) -> Option<Membership> {
         let Role::Leader(leader) = &self.role else { return None };
         let silent = |node: &NodeId| {
             let heard_at = leader.followers.get(node).and_then(Progress::heard_at).unwrap_or(leader.since);
-            self.now - heard_at > u64::from(self.config.election_ticks_max)
+            self.now >= leader.grace_until && self.now - heard_at > u64::from(self.config.election_ticks_max)
         };
         let membership = self.log.membership();
         let is_new = |node: NodeId, storage| membership.contains(node) && !membership.admits(node, storage);
