@@ -29,7 +29,7 @@ struct Waiter {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parking {
-    /// In the order they came.
+    /// In the order they came, which is that of their tickets.
     parked: VecDeque<Waiter>,
     /// Proposed, and back here if they get nothing.
     asked: BTreeMap<Ticket, Waiter>,
@@ -46,7 +46,8 @@ impl Parking {
         let got_nothing = matches!(reply, Reply::Claimed(jobs) if jobs.is_empty());
         let waits = got_nothing && waiter.until_tick > now_tick;
         if waits {
-            self.parked.push_front(waiter);
+            let place = self.parked.partition_point(|other| other.ticket < waiter.ticket);
+            self.parked.insert(place, waiter);
         }
         waits
     }

@@ -34,7 +34,7 @@ pub const LIVE_JOBS_MAX: usize = 2_000_000;
 /// Their payloads.
 pub const LIVE_BYTES_MAX: u64 = 4 << 30;
 
-/// Names a caller who waits for an answer.
+/// Names a caller who waits for an answer. Who comes later has a greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 

@@ -234,14 +234,24 @@ impl Command {
 }
 
 impl Op {
-    /// The bytes that callers brought, names and numbers left out.
+    /// The bytes that callers brought, and a share for the numbers beside them.
     pub fn weight_bytes(&self) -> usize {
         match self {
-            Op::Submit { jobs } => jobs.iter().map(|job| 48 + job.payload.len()).sum(),
+            Op::Submit { jobs } => jobs.iter().map(NewJob::weight_bytes).sum(),
+            Op::Claim { worker, queues, handlers, .. } => {
+                worker.len() + queues.iter().chain(handlers).map(|name| 2 + name.len()).sum::<usize>()
+            }
             Op::Ack { acks } => acks.iter().map(|ack| 16 + ack.result.len()).sum(),
             Op::Fail { failures } => failures.iter().map(|failure| 24 + failure.error.len()).sum(),
             Op::Heartbeat { leases, .. } => 12 * leases.len(),
-            Op::Claim { .. } | Op::Cancel { .. } | Op::Tick | Op::OpenSession => 0,
+            Op::Cancel { .. } | Op::Tick | Op::OpenSession => 0,
         }
+    }
+}
+
+impl NewJob {
+    fn weight_bytes(&self) -> usize {
+        let names = self.queue.len() + self.handler.len() + self.idempotency_key.as_ref().map_or(0, String::len);
+        48 + names + self.payload.len()
     }
 }

@@ -1,8 +1,11 @@
 //! Claims that wait for a job at the leader.
 
-use raftdeck_jobs::{NewJob, Op, Reply, SessionCall};
+use raftdeck_jobs::{
+    Name, NewJob, Op, Reply, SessionCall,
+    limits::{NAME_BYTES_MAX, NAMES_MAX},
+};
 use raftdeck_node::replica::{Refused, Ticket};
-use raftdeck_raft::NodeId;
+use raftdeck_raft::{Entry, Index, NodeId};
 use raftdeck_sim::{Cluster, Happening, Options};
 
 /// Ticks of ten milliseconds.
@@ -78,6 +81,52 @@ fn who_waits_at_a_leader_that_is_left_alone_is_told() {
     cluster.run_for(1_500_000).unwrap();
     let told = claimed(&mut cluster);
     assert!(matches!(told[..], [(t, Err(Refused::NoMajority | Refused::NotLeader { .. }))] if t == ticket), "{told:?}");
+}
+
+/// The jobs that they were proposed for had been submitted before: nobody gets one, and nobody loses his place.
+#[test]
+fn who_got_nothing_waits_on_in_his_old_place() {
+    let (mut cluster, leader) = cluster();
+    let keyed = |key: &str| NewJob { idempotency_key: Some(key.into()), handler: "echo".into(), ..NewJob::default() };
+    let jobs: Vec<NewJob> = ["a", "b", "c"].map(keyed).into();
+    cluster.request(leader, Op::Submit { jobs: jobs.clone() }).unwrap();
+    cluster.wait(leader, claim(3), None, LONG).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let waiting = [(); 3].map(|()| cluster.wait(leader, claim(1), None, LONG).unwrap());
+    cluster.run_for(100_000).unwrap();
+    cluster.take_happenings();
+    let before = cluster.replica(leader).unwrap().raft().log().bytes();
+    cluster.request(leader, Op::Submit { jobs }).unwrap();
+    cluster.run_for(100_000).unwrap();
+    assert!(cluster.replica(leader).unwrap().raft().log().bytes() > before, "the claims followed the submit");
+    assert_eq!(claimed(&mut cluster), []);
+    for ticket in waiting {
+        submit(&mut cluster, leader, 1);
+        cluster.run_for(100_000).unwrap();
+        assert_eq!(claimed(&mut cluster), [(ticket, Ok(1))]);
+    }
+}
+
+/// An entry is sent whole, and a frame between nodes has a limit: the names that claims bring count like everything else.
+#[test]
+fn claims_with_many_long_names_do_not_all_share_an_entry() {
+    let (mut cluster, leader) = cluster();
+    let name = |kind: &str, n: usize| format!("{kind}{n:0>width$}", width = NAME_BYTES_MAX - kind.len()).into();
+    let mut handlers: Vec<Name> = (1..NAMES_MAX).map(|n| name("h", n)).collect();
+    handlers.push("echo".into());
+    let mut queues: Vec<Name> = (1..NAMES_MAX).map(|n| name("q", n)).collect();
+    queues.push("default".into());
+    let claim = Op::Claim { worker: name("w", 0), queues, handlers, max_jobs: 1, lease_ms: 10_000 };
+    claim.validate().unwrap();
+    for _ in 0..300 {
+        cluster.wait(leader, claim.clone(), None, LONG).unwrap();
+    }
+    submit(&mut cluster, leader, 300);
+    cluster.run_for(1_000_000).unwrap();
+    assert_eq!(claimed(&mut cluster).iter().filter(|(_, got)| *got == Ok(1)).count(), 300);
+    let log = cluster.replica(leader).unwrap().raft().log();
+    let largest = log.range(Index(1), log.last().0).iter().map(Entry::weight_bytes).max();
+    assert!(largest < Some(256 << 10), "an entry of {largest:?} bytes");
 }
 
 /// Its first answer was lost on the way: the job goes to the second asking, and nobody is left waiting.
