@@ -11,8 +11,8 @@
 //! Laws:
 //! - before the last rename, a crash leaves the tables as they were; after it, the tables say themselves that they came as
 //!   a snapshot, and `opening` begins the log after them;
-//! - a copy with a rotten record is neither sent nor put in place; if it is rotten in the tables too, this node is not the one
-//!   to send any: it ends, and its next life has them built anew;
+//! - a copy with a rotten record, or without a finished job, is neither sent nor put in place; if the tables are
+//!   no better, this node is not the one to send any: it ends, and its next life has them built anew;
 //! - a chunk that is not what it was when the copy was made is not sent, and the copy is given up: the follower would find
 //!   out at the end only, and ask for the same bytes again.
 

@@ -180,18 +180,38 @@ pub(super) fn read_prepared(conn: &Connection) -> Result<TablesRead, StorageErro
     Ok(TablesRead { owner: Some(owner), position, machine })
 }
 
-/// Makes sure that every job's record is what was written, of the finished ones too, and that pages and index are in order.
+/// Makes sure that every job's record is what was written, that no finished job is missing (no machine would miss it: a write
+/// that the drive lost leaves everything in order), and that pages and index are in order.
 pub(super) fn check_records(conn: &Connection) -> Result<(), StorageError> {
     let error = StorageError::sqlite(FILE);
     let check: String = conn.query_row("pragma integrity_check(1)", [], |r| r.get(0)).map_err(&error)?;
     if check != "ok" {
         return Err(StorageError::Damaged(format!("{FILE}: {check}")));
     }
-    let all = "select record, crc from live union all select record, crc from finished";
-    let mut statement = conn.prepare(all).map_err(&error)?;
+    for_each_job(conn, "select record, crc from live", |_| ())?;
+    let (mut finished, mut digest) = (0_u64, 0_u64);
+    for_each_job(conn, "select record, crc from finished", |job| {
+        finished += 1;
+        digest = digest.wrapping_add(job.digest());
+    })?;
+    let meta = read_all(conn, "select record from meta", |r| unpack::<Meta>(&blob(r, 0)?))?;
+    let counted = meta.first().map_or((0, 0), |meta| (meta.finish_seq, meta.finished_digest));
+    if counted != (finished, digest) {
+        let (were, _) = counted;
+        return Err(StorageError::Damaged(format!(
+            "{FILE}: its {finished} finished jobs are not the {were} that were"
+        )));
+    }
+    Ok(())
+}
+
+/// One after the other: all of them may be more than fits the memory.
+fn for_each_job(conn: &Connection, sql: &str, mut look: impl FnMut(&Job)) -> Result<(), StorageError> {
+    let error = StorageError::sqlite(FILE);
+    let mut statement = conn.prepare(sql).map_err(&error)?;
     let mut rows = statement.query([]).map_err(&error)?;
     while let Some(row) = rows.next().map_err(&error)? {
-        read_job(row)?;
+        look(&read_job(row)?);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use raftdeck_jobs::{Command, NewJob, Op};
+use raftdeck_jobs::{Call, Command, JobId, NewJob, Op};
 use raftdeck_node::storage::{Directory, Identity, Opened, StorageError};
 use raftdeck_raft::{
     Damage, Entry, EntryKind, GroupId, HardState, Index, LogStart, Membership, NodeId, Term, Write, WriteSeq,
@@ -111,6 +111,17 @@ pub(crate) fn remember(opened: &mut Opened, until: u64, term: u64) {
     }
     let changes = opened.machine.take_changes();
     opened.state_store.write(&mut opened.state, &changes, &start(until, term)).unwrap();
+    opened.machine.remembered(&changes);
+}
+
+/// So many jobs come and are cancelled, in the first entry of a machine, and are in the tables.
+pub(crate) fn finish_jobs(opened: &mut Opened, count: u64) {
+    let job = NewJob { handler: "echo".into(), ..NewJob::default() };
+    let mut command = Command::of(1, Op::Submit { jobs: vec![job; usize::try_from(count).unwrap()] }, None);
+    command.calls.extend((1..=count).map(|job| Call { op: Op::Cancel { job: JobId(job) }, session: None }));
+    let _ = opened.machine.apply(1, &command);
+    let changes = opened.machine.take_changes();
+    opened.state_store.write(&mut opened.state, &changes, &start(1, 3)).unwrap();
     opened.machine.remembered(&changes);
 }
 
