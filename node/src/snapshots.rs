@@ -127,9 +127,9 @@ impl Snapshots {
 
 async fn take(files: Arc<dyn Files>, state: Connection) -> Result<Done, StorageError> {
     let started = tokio::time::Instant::now();
-    let (to_copy, to_seal) = (Arc::clone(&files), Arc::clone(&files));
-    let made = match state.call(move |conn| snapshot::copy(conn, &*to_copy)).await.map_err(flatten) {
-        Ok(()) => blocking(move || snapshot::seal(&*to_seal, snapshot::CHUNK_BYTES)).await,
+    let copied = Arc::clone(&files);
+    let made = match state.call(move |conn| snapshot::copy(conn, &*copied)).await.map_err(flatten) {
+        Ok(()) => blocking(move || snapshot::seal(&*files, snapshot::CHUNK_BYTES)).await,
         Err(error) => Err(error),
     };
     match made {
@@ -140,7 +140,6 @@ async fn take(files: Arc<dyn Files>, state: Connection) -> Result<Done, StorageE
         }
         Err(error) => {
             warn!("no snapshot could be made: {error}");
-            state.call(move |conn| snapshot::blame(conn, &*files, &error)).await.map_err(flatten)?;
             tokio::time::sleep(RETRY_AFTER).await;
             Ok(Done::Tell(Input::SnapshotTaken(None)))
         }

@@ -163,7 +163,7 @@ impl Disk {
     /// Reads all of the tables, as a node that works may never do.
     pub(crate) fn find_rot(&mut self) -> Result<(), StorageError> {
         let open = self.open.as_mut().expect("a node that is up has its disk open");
-        snapshot::blame(&mut open.state_conn, &self.drive, &StorageError::Damaged("may be".into()))
+        open.state.scrub(&mut open.state_conn, &self.drive)
     }
 
     /// What is to be done with snapshots: the answer, if there is one.
@@ -173,12 +173,8 @@ impl Disk {
         Ok(match task {
             SnapshotTask::Take { .. } => {
                 open.sealed = None;
-                let made = snapshot::copy(&open.state_conn, files).and_then(|()| snapshot::seal(files, CHUNK_BYTES));
-                let made = made.or_else(|error| {
-                    snapshot::blame(&mut open.state_conn, files, &error)?;
-                    Err(error)
-                })?;
-                let sealed = open.sealed.insert(made);
+                snapshot::copy(&open.state_conn, files)?;
+                let sealed = open.sealed.insert(snapshot::seal(files, CHUNK_BYTES)?);
                 Some(Input::SnapshotTaken(Some((sealed.id.index, sealed.bytes, sealed.id.checksum))))
             }
             SnapshotTask::Read { to, id, offset } => match open.sealed.as_ref().filter(|sealed| sealed.id == id) {

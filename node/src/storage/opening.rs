@@ -115,7 +115,8 @@ pub fn open(files: &dyn Files, group: GroupId, identity: &Identity) -> Result<Op
         Reading::Absent | Reading::Unreadable => {
             // Nothing was ever acknowledged by a log that has neither a mark nor anything in it.
             let begun = read.is_untouched() && reading == Reading::Absent;
-            let may_be_new = witness.is_none() || read.owner.as_ref().is_some_and(|o| o.joins);
+            let was_used = names_aside().any(|name| matches!(files.size(&name), Ok(Some(_))));
+            let may_be_new = (witness.is_none() && !was_used) || read.owner.as_ref().is_some_and(|o| o.joins);
             if is_new || (begun && may_be_new) {
                 (Claims::default(), true)
             } else {
@@ -169,11 +170,15 @@ fn set_witness(files: &dyn Files, id: &str) -> Result<(), StorageError> {
     files.set_witness(id).map_err(error)
 }
 
+/// What was put aside is called so.
+fn names_aside() -> impl Iterator<Item = String> {
+    [LOG, STATE, MARK].into_iter().map(|name| format!("{name}.damaged"))
+}
+
 /// Whether there was never anything here.
 fn is_new(files: &dyn Files) -> Result<bool, StorageError> {
     let error = StorageError::io("data directory");
-    let names = [LOG, STATE, MARK].into_iter().flat_map(|name| [name.to_owned(), format!("{name}.damaged")]);
-    for name in names {
+    for name in [LOG, STATE, MARK].map(str::to_owned).into_iter().chain(names_aside()) {
         if files.size(&name).map_err(&error)?.is_some() {
             return Ok(false);
         }

@@ -11,8 +11,8 @@
 //! Laws:
 //! - before the last rename, a crash leaves the tables as they were; after it, the tables say themselves that they came as
 //!   a snapshot, and `opening` begins the log after them;
-//! - a copy with a rotten record, or without a finished job, is neither sent nor put in place; if the tables are
-//!   no better, this node is not the one to send any: it ends, and its next life has them built anew;
+//! - a copy with a rotten record is neither sent nor put in place. The tables that it was made of stay in use: what is rotten
+//!   in them is history, and they may be the last that have the rest;
 //! - a chunk that is not what it was when the copy was made is not sent, and the copy is given up: the follower would find
 //!   out at the end only, and ask for the same bytes again.
 
@@ -77,18 +77,10 @@ pub(super) fn sweep(files: &dyn Files) -> Result<(), StorageError> {
 /// The copy cannot be made. The tables are as they were.
 pub fn copy(conn: &Connection, files: &dyn Files) -> Result<(), StorageError> {
     files.remove(NEXT).map_err(io)?;
-    conn.execute("vacuum into ?", [files.sql_path(NEXT)]).map(|_| ()).map_err(StorageError::sqlite(STATE))
-}
-
-/// A copy could not be made, or was of no use: if the tables are to blame, they are given up.
-///
-/// # Errors
-/// They are: the process must end.
-pub fn blame(conn: &mut Connection, files: &dyn Files, error: &StorageError) -> Result<(), StorageError> {
-    if !error.is_damage() {
-        return Ok(());
-    }
-    state_store::check_records(conn).or_else(|found| state_store::give_up(conn, files, found))
+    let copied = conn.execute("vacuum into ?", [files.sql_path(NEXT)]);
+    copied.map(|_| ()).map_err(StorageError::sqlite(STATE)).inspect_err(|_| {
+        let _ = files.remove(NEXT); // What it took of a full disk is needed by the log.
+    })
 }
 
 /// A snapshot that can be sent, as it was when it was made.
@@ -223,6 +215,8 @@ fn adopt(conn: &Connection, store: &StateStore, meta: &SnapshotMeta) -> Result<M
 /// Of the files: the process must end.
 pub fn put_in_place(conn: &mut Connection, files: &dyn Files) -> Result<(), StorageError> {
     let placeholder = Connection::open_in_memory().map_err(StorageError::sqlite(STATE))?;
+    // The close would do the same and not say whether it could: without its log, a file that is half folded is none.
+    fold(conn)?;
     close(std::mem::replace(conn, placeholder))?;
     // SQLite would take a log of the old tables for one of the new.
     for suffix in ["-wal", "-journal"] {
@@ -235,6 +229,12 @@ pub fn put_in_place(conn: &mut Connection, files: &dyn Files) -> Result<(), Stor
 
 fn forget(files: &dyn Files) -> Result<(), StorageError> {
     [INCOMING, INCOMING_OF].into_iter().try_for_each(|name| files.remove(name)).map_err(io)
+}
+
+fn fold(conn: &Connection) -> Result<(), StorageError> {
+    let busy: i64 =
+        conn.query_row("pragma wal_checkpoint(truncate)", [], |r| r.get(0)).map_err(StorageError::sqlite(STATE))?;
+    if busy == 0 { Ok(()) } else { Err(StorageError::InUse(STATE)) }
 }
 
 fn close(conn: Connection) -> Result<(), StorageError> {

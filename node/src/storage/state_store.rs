@@ -271,6 +271,15 @@ impl StateStore {
         self.write(conn, changes, start).or_else(|error| give_up(conn, files, error))
     }
 
+    /// Reads everything, as if a write had met it all; what is rotten is dealt with as by [`StateStore::remember`]. A node does not:
+    /// it may have the last copy of the rest.
+    ///
+    /// # Errors
+    /// As [`StateStore::remember`].
+    pub fn scrub(&self, conn: &mut Connection, files: &dyn Files) -> Result<(), StorageError> {
+        check_records(conn).or_else(|error| give_up(conn, files, error))
+    }
+
     /// Writes all changes as one transaction, and where a log that leads on from them begins. Durable when it returns.
     ///
     /// # Errors

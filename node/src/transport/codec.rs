@@ -120,8 +120,10 @@ pub fn decode(message: wire::RaftMessage, storage: StorageId) -> Result<(GroupId
             Body::Vote { pre: r.pre, asked: Term(r.asked_term), refused }
         }
         raft_message::Body::AppendRequest(r) => {
+            let beyond = r.prev_index.checked_add(1 + r.entries.len() as u64);
+            let beyond = beyond.ok_or("an append beyond the last index there is")?;
             let mut entries = Vec::with_capacity(r.entries.len());
-            for (place, entry) in (r.prev_index + 1..).zip(r.entries) {
+            for (place, entry) in (r.prev_index + 1..beyond).zip(r.entries) {
                 if entry.index != place {
                     return Err("an append with a gap");
                 }
@@ -243,20 +245,22 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         let message = |body| wire::RaftMessage { term: 2, body, ..Default::default() };
-        let append = |entries: Vec<(u64, u64)>| {
+        let append_after = |prev_index, entries: Vec<(u64, u64)>| {
             let entries = entries.into_iter().map(|(index, term)| wire::LogEntry {
                 index,
                 term,
                 kind: wire::EntryKind::Noop.into(),
                 ..Default::default()
             });
-            let request = wire::AppendRequest { prev_index: 1, prev_term: 1, entries: entries.collect(), commit: 0 };
+            let request = wire::AppendRequest { prev_index, prev_term: 1, entries: entries.collect(), commit: 0 };
             decode(message(Some(raft_message::Body::AppendRequest(request))), StorageId(1))
         };
+        let append = |entries| append_after(1, entries);
         assert!(append(vec![(2, 1), (3, 2)]).is_ok());
         assert!(append(vec![(3, 1)]).is_err(), "a gap");
         assert!(append(vec![(2, 2), (3, 1)]).is_err(), "falling terms");
         assert!(append(vec![(2, 3)]).is_err(), "a term above the leader's");
+        assert!(append_after(u64::MAX, vec![(0, 1)]).is_err(), "after the last index there is");
         assert!(decode(message(None), StorageId(1)).is_err());
     }
 }
