@@ -69,7 +69,7 @@ pub(crate) fn messages(model: &Model) -> Vec<Row<'_>> {
     if let Some(filter) = model.filter() {
         let name = |id| world.name(id);
         rows.retain(|row| match row {
-            Row::Heard(o) => filter.wants(&super::story::tell(o, false, &name).text, |field| match field {
+            Row::Heard(o) => filter.wants(&super::story::words(o, &name), |field| match field {
                 "node" => Some(world.name(NodeId(o.node))),
                 "term" => Some(o.term.to_string()),
                 "kind" => Some(o.kind().as_str_name().to_owned()),

@@ -10,15 +10,19 @@
 //!
 //! Scrolling up holds the view at a line ([`Reading::Held`]); what comes later is counted, never pushed in.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use raftdeck_shared::wire;
+use raftdeck_shared::{ids::NodeId, wire};
 
 use super::{
     filter::Filter,
     story::{Told, Weight},
+    text::clean,
     theme::Tone,
 };
+
+/// How a node is called.
+type Names<'a> = &'a dyn Fn(NodeId) -> String;
 
 /// Events kept of the story and, apart from it, of the routine; of each the oldest go first.
 pub(crate) const KEPT_MAX: usize = 4000;
@@ -41,7 +45,7 @@ impl Stamp {
 #[derive(Clone, Debug)]
 struct Event {
     stamp: Stamp,
-    told: Arc<Told>,
+    told: Told,
 }
 
 /// A line of the pane.
@@ -76,15 +80,15 @@ impl Events {
         self.story.is_empty() && self.routine.is_empty()
     }
 
-    /// Puts an event where its stamp says.
+    /// Puts an event where its stamp says: nearly always among the newest.
     pub(crate) fn insert(&mut self, stamp: Stamp, told: Told) {
         self.clock = self.clock.max(stamp);
         let kept = match told.weight {
             Weight::Headline | Weight::Echo { .. } => &mut self.story,
             Weight::Commit { .. } | Weight::Job | Weight::Detail => &mut self.routine,
         };
-        let at = kept.partition_point(|e| e.stamp <= stamp);
-        kept.insert(at, Event { stamp, told: Arc::new(told) });
+        let later = kept.iter().rev().take_while(|e| e.stamp > stamp).count();
+        kept.insert(kept.len() - later, Event { stamp, told });
         if kept.len() > KEPT_MAX {
             kept.pop_front();
         }
@@ -109,37 +113,38 @@ impl Events {
             (self.clock.at_ms, self.clock.logical.saturating_add(1))
         };
         let stamp = Stamp { at_ms, logical, node: 0, seq: self.own };
-        self.insert(stamp, Told { text, tone, weight: Weight::Headline });
+        self.insert(stamp, Told::own(tone, Weight::Headline, text));
     }
 
     /// All lines, oldest first.
-    pub(crate) fn lines(&self, every: bool) -> Vec<Line> {
+    fn lines(&self, every: bool, name: Names<'_>) -> Vec<Line> {
         let mut lines = Vec::new();
         let mut run = Run::default();
         for event in self.all() {
-            match (&event.told.weight, every) {
+            match (event.told.weight, every) {
                 (Weight::Detail, false) => {}
                 (Weight::Commit { .. } | Weight::Job, false) => {
                     if run.work.as_ref().is_some_and(|work| work.stamp.node != event.stamp.node) {
-                        lines.extend(std::mem::take(&mut run).lines());
+                        lines.extend(std::mem::take(&mut run).lines(name));
                     }
-                    run.work.get_or_insert_with(|| Work::new(event.stamp)).add(event);
+                    run.work.get_or_insert_with(|| Work::new(event)).add(event);
                 }
-                (Weight::Echo { peer }, false) => run.echo(event, peer),
+                (Weight::Echo { peer }, false) => run.echo(event, &clean(&name(peer)), name),
                 (Weight::Headline, _)
                 | (Weight::Detail | Weight::Commit { .. } | Weight::Job | Weight::Echo { .. }, true) => {
-                    lines.extend(std::mem::take(&mut run).lines());
-                    lines.push(Line { stamp: event.stamp, tone: event.told.tone, text: event.told.text.clone() });
+                    lines.extend(std::mem::take(&mut run).lines(name));
+                    let text = event.told.text(name).to_owned();
+                    lines.push(Line { stamp: event.stamp, tone: event.told.tone, text });
                 }
             }
         }
-        lines.extend(run.lines());
+        lines.extend(run.lines(name));
         lines
     }
 
     /// The lines that a filter wants, oldest first.
-    pub(crate) fn wanted(&self, every: bool, filter: Option<&Filter>) -> Vec<Line> {
-        let mut lines = self.lines(every);
+    pub(crate) fn wanted(&self, every: bool, filter: Option<&Filter>, name: Names<'_>) -> Vec<Line> {
+        let mut lines = self.lines(every, name);
         if let Some(filter) = filter {
             lines.retain(|line| {
                 filter.wants(&line.text, |field| match field {
@@ -176,15 +181,16 @@ impl Reading {
 
 /// What was told since the last headline and waits to become lines.
 #[derive(Default)]
-struct Run {
-    work: Option<Work>,
+struct Run<'a> {
+    work: Option<Work<'a>>,
     echoes: Vec<Echo>,
 }
 
-impl Run {
+impl<'a> Run<'a> {
     /// Joins an event with those that say the same of other nodes.
-    fn echo(&mut self, event: &Event, peer: &str) {
-        let (node, said) = event.told.text.split_once(' ').unwrap_or(("", &event.told.text));
+    fn echo(&mut self, event: &Event, peer: &str, name: Names<'_>) {
+        let text = event.told.text(name);
+        let (node, said) = text.split_once(' ').unwrap_or(("", text));
         let (before, peers, after) = match said.split_once(peer) {
             Some((before, after)) => (before, vec![peer.to_owned()], after),
             None => (said, Vec::new(), ""),
@@ -207,7 +213,7 @@ impl Run {
         }
     }
 
-    fn lines(self) -> Vec<Line> {
+    fn lines(self, name: Names<'_>) -> Vec<Line> {
         let mut echoes: Vec<Echo> = Vec::new();
         for echo in self.echoes {
             match echoes
@@ -221,7 +227,8 @@ impl Run {
                 None => echoes.push(echo),
             }
         }
-        let mut lines: Vec<Line> = echoes.into_iter().map(Echo::line).chain(self.work.map(Work::line)).collect();
+        let mut lines: Vec<Line> =
+            echoes.into_iter().map(Echo::line).chain(self.work.map(|work| work.line(name))).collect();
         lines.sort_by_key(|line| line.stamp);
         lines
     }
@@ -245,39 +252,40 @@ impl Echo {
 }
 
 /// Commits and job changes of one leader.
-struct Work {
+struct Work<'a> {
     stamp: Stamp,
     commits: Option<(u64, u64)>,
     jobs: u64,
-    last_job: String,
-    single: String,
+    last_job: Option<&'a Told>,
+    last: &'a Told,
     events: u64,
 }
 
-impl Work {
-    fn new(stamp: Stamp) -> Work {
-        Work { stamp, commits: None, jobs: 0, last_job: String::new(), single: String::new(), events: 0 }
+impl<'a> Work<'a> {
+    fn new(first: &'a Event) -> Work<'a> {
+        Work { stamp: first.stamp, commits: None, jobs: 0, last_job: None, last: &first.told, events: 0 }
     }
 
-    fn add(&mut self, event: &Event) {
+    fn add(&mut self, event: &'a Event) {
         self.events += 1;
-        self.single.clone_from(&event.told.text);
+        self.last = &event.told;
         match event.told.weight {
             Weight::Commit { to } => self.commits = Some((self.commits.map_or(to, |(from, _)| from), to)),
             Weight::Job => {
                 self.jobs += 1;
-                self.last_job.clone_from(&event.told.text);
+                self.last_job = Some(&event.told);
             }
             Weight::Headline | Weight::Echo { .. } | Weight::Detail => {}
         }
     }
 
-    fn line(self) -> Line {
+    fn line(self, name: Names<'_>) -> Line {
+        let last = self.last.text(name);
         let text = if self.events == 1 {
-            self.single
+            last.to_owned()
         } else {
-            let node = self.single.split(' ').next().unwrap_or_default();
-            let job = self.last_job.split_once(' ').map_or("", |(_, job)| job);
+            let node = last.split(' ').next().unwrap_or_default();
+            let job = self.last_job.and_then(|told| told.text(name).split_once(' ')).map_or("", |(_, job)| job);
             let mut parts = Vec::new();
             match self.commits {
                 Some((from, to)) if from == to => parts.push(format!("commits {to}")),
@@ -304,15 +312,19 @@ mod tests {
     }
 
     fn told(text: &str, weight: Weight) -> Told {
-        Told { text: text.into(), tone: Tone::Plain, weight }
+        Told::own(Tone::Plain, weight, text.into())
     }
 
     fn echo(peer: u64) -> Weight {
-        Weight::Echo { peer: format!("n{peer}") }
+        Weight::Echo { peer: NodeId(peer) }
+    }
+
+    fn lines(events: &Events, every: bool) -> Vec<Line> {
+        events.lines(every, &|id| id.to_string())
     }
 
     fn texts(events: &Events) -> Vec<String> {
-        events.lines(false).into_iter().map(|l| l.text).collect()
+        lines(events, false).into_iter().map(|l| l.text).collect()
     }
 
     #[test]
@@ -335,7 +347,7 @@ mod tests {
             events.insert(stamp(2 + i, 2, 3), told("n3 stores", Weight::Detail));
         }
         assert_eq!(texts(&events), ["n2 LEADS T7", "n2 commits 100..599; 500 job changes, last: job 499: completed"]);
-        assert_eq!(events.lines(true).len(), 1501);
+        assert_eq!(lines(&events, true).len(), 1501);
     }
 
     #[test]
@@ -346,9 +358,9 @@ mod tests {
             events.insert(stamp(at as u64, 1, 2), told("n2 commits 9", Weight::Commit { to: 9 }));
         }
         assert_eq!(texts(&events), ["n1 n2 n3 link to n5: closed", "n2 commits 9"]);
-        let held = Reading::Follow.scrolled(&events.lines(false), -1);
+        let held = Reading::Follow.scrolled(&lines(&events, false), -1);
         events.insert(stamp(8, 0, 4), told("n4 link to n5: closed", echo(5)));
-        assert_eq!(held.newer(&events.lines(false)), 1, "a held line may grow, but does not move");
+        assert_eq!(held.newer(&lines(&events, false)), 1, "a held line may grow, but does not move");
         events.own(9, Tone::You, "YOU heal".into());
         events.insert(stamp(10, 0, 1), told("n1 link to n5: closed", echo(5)));
         assert_eq!(texts(&events).len(), 4, "a headline stands between");
@@ -372,7 +384,7 @@ mod tests {
             events.insert(stamp(2 + at, 0, 3), told("n3 stores", Weight::Detail));
         }
         assert_eq!(texts(&events), ["n2 LEADS T7"]);
-        assert_eq!(events.lines(true).len(), 1 + KEPT_MAX);
+        assert_eq!(lines(&events, true).len(), 1 + KEPT_MAX);
     }
 
     #[test]
@@ -381,13 +393,13 @@ mod tests {
         for at in 0..10 {
             events.insert(stamp(at, 0, 1), told(&format!("e{at}"), Weight::Headline));
         }
-        let held = Reading::Follow.scrolled(&events.lines(false), -3);
+        let held = Reading::Follow.scrolled(&lines(&events, false), -3);
         assert_eq!(held, Reading::Held(stamp(6, 0, 1)));
         for at in 10..14 {
             events.insert(stamp(at, 0, 1), told("later", Weight::Headline));
         }
-        assert_eq!(held.newer(&events.lines(false)), 7);
-        assert_eq!(held.scrolled(&events.lines(false), 100), Reading::Follow);
+        assert_eq!(held.newer(&lines(&events, false)), 7);
+        assert_eq!(held.scrolled(&lines(&events, false), 100), Reading::Follow);
     }
 
     #[test]
@@ -396,7 +408,7 @@ mod tests {
         for at in 0..(KEPT_MAX as u64 + 5) {
             events.insert(stamp(at, 0, 1), told("e", Weight::Headline));
         }
-        assert_eq!(events.lines(false).len(), KEPT_MAX);
-        assert_eq!(events.lines(false)[0].stamp.at_ms, 5);
+        assert_eq!(lines(&events, false).len(), KEPT_MAX);
+        assert_eq!(lines(&events, false)[0].stamp.at_ms, 5);
     }
 }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn texts(world: &World) -> Vec<String> {
-        world.events.lines(true).into_iter().map(|l| l.text).collect()
+        world.wanted(true, None).into_iter().map(|l| l.text).collect()
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What the console makes of an observation: the sentence that `watch` prints too, and how much it matters.
 //!
 //! The words are those of [`narrate`]; here come the node in front, the tone, and the [`Weight`]: an election is a
-//! headline, a heartbeat's worth of appended entries is detail.
+//! headline, a heartbeat's worth of appended entries is detail. Of thousands in a second few are ever read: so the weight
+//! is found at once, and the words are made when they are read for the first time.
+
+use std::sync::{Arc, OnceLock};
 
 use raftdeck_shared::{ids::NodeId, wire};
 
@@ -9,7 +12,7 @@ use super::{text::clean, theme::Tone};
 use crate::narrate;
 
 /// How a sentence is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
     /// Always, on a line of its own.
     Headline,
@@ -19,24 +22,51 @@ pub(crate) enum Weight {
     Job,
     /// Together with those that say the same of other nodes and peers: a cut of two sides is told by every link's both
     /// ends. The name of the peer is in the text.
-    Echo { peer: String },
+    Echo { peer: NodeId },
     /// Only when every observation is asked for.
     Detail,
 }
 
-/// A sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A sentence. Copies share their words.
+#[derive(Clone, Debug)]
 pub(crate) struct Told {
-    pub(crate) text: String,
     pub(crate) tone: Tone,
     pub(crate) weight: Weight,
+    words: Arc<Words>,
 }
 
-/// Tells one observation. Commits and jobs are told by the leader only: what the others say of them is the same again.
-pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId) -> String) -> Told {
+#[derive(Debug)]
+enum Words {
+    Own(String),
+    Of(Arc<wire::Observation>, OnceLock<String>),
+}
+
+impl Told {
+    /// In words of this console's own.
+    pub(crate) fn own(tone: Tone, weight: Weight, text: String) -> Told {
+        Told { tone, weight, words: Arc::new(Words::Own(text)) }
+    }
+
+    /// An observation, and whether it is the leader's.
+    pub(crate) fn of(o: &Arc<wire::Observation>, by_leader: bool) -> Told {
+        let (tone, weight) = weigh(o, by_leader);
+        Told { tone, weight, words: Arc::new(Words::Of(Arc::clone(o), OnceLock::new())) }
+    }
+
+    /// Nodes have the names by which they go when it is read for the first time.
+    pub(crate) fn text(&self, name: &dyn Fn(NodeId) -> String) -> &str {
+        match &*self.words {
+            Words::Own(text) => text,
+            Words::Of(o, text) => text.get_or_init(|| words(o, name)),
+        }
+    }
+}
+
+/// Commits and jobs are told by the leader only: what the others say of them is the same again.
+fn weigh(o: &wire::Observation, by_leader: bool) -> (Tone, Weight) {
     use wire::ObservationKind as Kind;
-    let echo = || Weight::Echo { peer: clean(&name(NodeId(o.peer))) };
-    let (tone, weight) = match o.kind() {
+    let echo = || Weight::Echo { peer: NodeId(o.peer) };
+    match o.kind() {
         Kind::Role => role(o.role()),
         Kind::Leader if o.peer == 0 => (Tone::Warn, Weight::Headline),
         // Many grant a pre-vote, and it binds nobody.
@@ -58,9 +88,13 @@ pub(crate) fn tell(o: &wire::Observation, by_leader: bool, name: &dyn Fn(NodeId)
         | Kind::Snapshot
         | Kind::Job => (Tone::Plain, Weight::Detail),
         Kind::Unspecified => (Tone::Dim, Weight::Detail),
-    };
+    }
+}
+
+/// One observation, as a sentence that begins with its node.
+pub(crate) fn words(o: &wire::Observation, name: &dyn Fn(NodeId) -> String) -> String {
     let said = narrate::sentence(o, &|id| name(NodeId(id)));
-    Told { text: clean(&format!("{} {said}", name(NodeId(o.node)))), tone, weight }
+    clean(&format!("{} {said}", name(NodeId(o.node))))
 }
 
 fn role(role: wire::Role) -> (Tone, Weight) {
@@ -79,14 +113,18 @@ mod tests {
     fn told(kind: wire::ObservationKind, by_leader: bool, change: impl FnOnce(&mut wire::Observation)) -> Told {
         let mut o = wire::Observation { node: 2, term: 7, kind: kind.into(), ..Default::default() };
         change(&mut o);
-        tell(&o, by_leader, &|id| id.to_string())
+        Told::of(&Arc::new(o), by_leader)
+    }
+
+    fn name(id: NodeId) -> String {
+        id.to_string()
     }
 
     #[test]
     fn a_sentence_begins_with_its_node() {
         for kind in -1..30 {
             let o = wire::Observation { node: 1, kind, ..Default::default() };
-            assert!(tell(&o, false, &|id| id.to_string()).text.starts_with("n1 "));
+            assert!(words(&o, &name).starts_with("n1 "));
         }
     }
 
@@ -94,7 +132,7 @@ mod tests {
     fn commits_and_jobs_are_told_by_the_leader_only() {
         use wire::ObservationKind as K;
         let commit = |by_leader| told(K::Committed, by_leader, |o| o.index = 1841);
-        assert_eq!(commit(true).text, "n2 commits 1841 in T7");
+        assert_eq!(commit(true).text(&name), "n2 commits 1841 in T7");
         assert_eq!(commit(true).weight, Weight::Commit { to: 1841 });
         assert_eq!(commit(false).weight, Weight::Detail);
         assert_eq!(told(K::Job, true, |_| {}).weight, Weight::Job);
@@ -117,6 +155,6 @@ mod tests {
     #[test]
     fn what_takes_no_cell_is_not_kept() {
         let node = told(wire::ObservationKind::Node, false, |o| o.cause = "star\u{200b}ted\u{1b}[31m".into());
-        assert_eq!(node.text, "n2 started[31m");
+        assert_eq!(node.text(&name), "n2 started[31m");
     }
 }

@@ -19,6 +19,10 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// Cells that one character takes on the screen; 0 for what is never drawn.
 fn cells(c: char) -> usize {
+    // Nearly everything.
+    if matches!(c, ' '..='~') {
+        return 1;
+    }
     if c.is_control() {
         return 0;
     }

@@ -90,8 +90,10 @@ impl Trace {
             Some(Some(Hidden::Appends | Hidden::Jobs)) => &mut self.routine,
             Some(Some(Hidden::Votes) | None) => &mut self.turns,
         };
-        let at = kept.partition_point(|there| Stamp::of(there) <= Stamp::of(o));
-        kept.insert(at, Arc::clone(o));
+        // Nearly always among the newest.
+        let stamp = Stamp::of(o);
+        let later = kept.iter().rev().take_while(|there| Stamp::of(there) > stamp).count();
+        kept.insert(kept.len() - later, Arc::clone(o));
         if kept.len() > KEPT_MAX {
             kept.pop_front();
         }

@@ -291,7 +291,7 @@ fn vertical(model: &mut Model, by: isize) {
 }
 
 fn scroll(model: &mut Model, by: isize) {
-    let lines = model.shown().events.wanted(model.every, model.filter());
+    let lines = model.shown().wanted(model.every, model.filter());
     model.reading = model.reading.scrolled(&lines, by);
 }
 

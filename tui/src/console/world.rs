@@ -17,7 +17,8 @@ use raftdeck_shared::{
 use super::{
     checks::Checks,
     cue::Cue,
-    events::{Events, Stamp},
+    events::{Events, Line, Stamp},
+    filter::Filter,
     jobs::{Job, Page},
     lost::{self, Losses},
     msg::{NodeMsg, Slot, Time},
@@ -26,7 +27,7 @@ use super::{
     picture::{Picture, leader_and_jobs},
     reign::{Change, Reign},
     status::{FaultKind, Role, Status},
-    story,
+    story::Told,
     tape::Tape,
     text::span_ms,
     theme::Tone,
@@ -169,6 +170,11 @@ impl World {
 
     pub(crate) fn names<'a>(&self, ids: impl IntoIterator<Item = &'a NodeId>, between: &str) -> String {
         ids.into_iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(between)
+    }
+
+    /// What happened, in words, oldest first: the story or every observation, as far as a filter wants it.
+    pub(crate) fn wanted(&self, every: bool, filter: Option<&Filter>) -> Vec<Line> {
+        self.events.wanted(every, filter, &|id| self.name(id))
     }
 
     /// A node by what people call it: its name or its number.
@@ -394,7 +400,6 @@ impl World {
             self.checks.leader(Term(o.term), NodeId(o.node), &name);
             self.reign.elected(Term(o.term), NodeId(o.node), o.at_ms);
         }
-        let told = story::tell(o, by_leader, &|id| self.name(id));
         let stamp = Stamp::of(o);
         self.votes.observed(o, stamp);
         self.tape.observed(self.now.run_ms, o);
@@ -407,7 +412,7 @@ impl World {
             }
             _ => {}
         }
-        self.events.insert(stamp, told);
+        self.events.insert(stamp, Told::of(o, by_leader));
     }
 
     /// Notices what is asked, and what is answered.

@@ -140,7 +140,7 @@ fn one_that_left_is_gone_and_not_down() {
         desk.status(wire::NodeStatus { membership: members(1..=4), voters: (1..=4).collect(), ..status(id) });
     }
     desk.lose(5);
-    let told = desk.model.live.events.lines(false).into_iter().map(|l| l.text).collect::<Vec<_>>();
+    let told = desk.model.live.wanted(false, None).into_iter().map(|l| l.text).collect::<Vec<_>>();
     assert_eq!(told, ["console: n5 has left the cluster"]);
     desk.run_ms = 60_000;
     desk.tell(Body::Tick);
@@ -152,6 +152,6 @@ fn one_that_left_is_gone_and_not_down() {
     assert_eq!(desk.model.live.outages.newest().count(), 0, "a leave is no outage");
     // One that is a member and falls silent is down.
     desk.lose(4);
-    let told = desk.model.live.events.lines(false).into_iter().map(|l| l.text).collect::<Vec<_>>();
+    let told = desk.model.live.wanted(false, None).into_iter().map(|l| l.text).collect::<Vec<_>>();
     assert_eq!(told[1], "console: lost n4: connection refused");
 }

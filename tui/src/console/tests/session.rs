@@ -18,7 +18,7 @@ use crate::console::{
 };
 
 fn events(desk: &Desk) -> Vec<String> {
-    desk.model.live.events.lines(desk.model.every).into_iter().map(|l| l.text).collect()
+    desk.model.live.wanted(desk.model.every, None).into_iter().map(|l| l.text).collect()
 }
 
 fn toast(desk: &Desk) -> &str {
@@ -248,7 +248,7 @@ fn letters_move_and_the_cursor_stays_on_its_node() {
 fn a_filter_holds_while_it_is_typed_and_goes_with_esc() {
     let mut desk = Desk::whole();
     election().into_iter().for_each(|o| desk.observe(o));
-    let shown = |desk: &Desk| desk.model.live.events.wanted(desk.model.every, desk.model.filter()).len();
+    let shown = |desk: &Desk| desk.model.live.wanted(desk.model.every, desk.model.filter()).len();
     assert_eq!(shown(&desk), 6);
     desk.keys("/votes");
     assert_eq!(shown(&desk), 3);

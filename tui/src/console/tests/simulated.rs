@@ -53,7 +53,7 @@ fn times(console: &Stage) -> (u64, u64) {
 }
 
 fn lines(console: &Stage) -> Vec<String> {
-    console.model.shown().events.lines(console.model.every).into_iter().map(|line| line.text).collect()
+    console.model.shown().wanted(console.model.every, None).into_iter().map(|line| line.text).collect()
 }
 
 fn toast(console: &Stage) -> (Tone, &str) {
@@ -224,7 +224,7 @@ fn a_seed_runs_its_faults_and_a_recording_of_it_shows_them_again() {
     let records = crate::console::record::read(&file).unwrap();
     let (_, world) = crate::console::film::Film::of_records(records.into_iter());
     let told = |world: &crate::console::world::World| -> Vec<String> {
-        let lines = world.events.lines(false).into_iter().map(|line| line.text);
+        let lines = world.wanted(false, None).into_iter().map(|line| line.text);
         lines.filter(|line| line.starts_with("> ")).collect()
     };
     assert_eq!(told(&world), told(&console.model.live));

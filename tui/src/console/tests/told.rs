@@ -10,7 +10,7 @@ use crate::console::{
 };
 
 fn events(desk: &Desk) -> Vec<String> {
-    desk.model.live.events.lines(desk.model.every).into_iter().map(|l| l.text).collect()
+    desk.model.live.wanted(desk.model.every, None).into_iter().map(|l| l.text).collect()
 }
 
 #[test]

@@ -21,7 +21,7 @@ const STAMP: usize = 10;
 const CHECKS_FROM: u16 = 9;
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
-    let lines = model.shown().events.wanted(model.every, model.filter());
+    let lines = model.shown().wanted(model.every, model.filter());
     let newer = model.reading.newer(&lines);
     let skin = &model.skin;
     let form = if model.every { "every observation" } else { "story" };

@@ -58,7 +58,7 @@ fn observed(model: &Model, name: &str, area: Rect, buf: &mut Buffer) {
     let why = if model.browse.log.why.is_empty() { "a recording has no logs" } else { &model.browse.log.why };
     let inner = boxed(model, &format!("What {name} observed"), &format!("{why} "), area, buf);
     let own = format!("{name} ");
-    let lines = model.shown().events.wanted(true, model.filter());
+    let lines = model.shown().wanted(true, model.filter());
     let lines: Vec<_> = lines.iter().filter(|line| line.text.starts_with(&own)).collect();
     let start = lines.len().saturating_sub(usize::from(inner.height));
     for (at, line) in lines[start..].iter().enumerate() {

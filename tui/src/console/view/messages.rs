@@ -288,7 +288,7 @@ fn write(cells: &mut [(String, Tone)], from: usize, text: &str, tone: Tone) {
 fn details(model: &Model, shown: Row<'_>, area: Rect, buf: &mut Buffer) {
     let world = model.shown();
     let skin = &model.skin;
-    let told = |o: &wire::Observation| story::tell(o, false, &|id| world.name(id)).text;
+    let told = |o: &wire::Observation| story::words(o, &|id| world.name(id));
     let inner = boxed(model, "This one", "enter: its cause ", area, buf);
     let room = usize::from(inner.width).saturating_sub(1);
     let (first, second, cause) = match shown {

@@ -70,7 +70,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
             let way = if model.order.reversed { ", reversed" } else { "" };
             vec![span(&model.skin, Tone::Dim, format!(" by {}{way} ", model.order.by.name()))]
         }
-        0 => Vec::new(),
+        0 => beyond(model, area),
         n => vec![span(&model.skin, Tone::You, format!(" {n} marked: x cuts them off "))],
     };
     let inner = framed(model, Pane::Nodes, right, area, buf);
@@ -90,6 +90,13 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
             buf.set_style(Rect { y, height: 1, ..inner }, model.skin.style(Tone::Cursor));
         }
     }
+}
+
+/// How many have no row.
+fn beyond(model: &Model, area: Rect) -> Vec<Span<'static>> {
+    // The frame and the head take three.
+    let more = model.shown().nodes.len().saturating_sub(usize::from(area.height).saturating_sub(3));
+    if more == 0 { Vec::new() } else { vec![span(&model.skin, Tone::Dim, format!(" {more} more, up and down "))] }
 }
 
 /// The columns that have room, each with its width. Faults take what is left.
