@@ -114,6 +114,9 @@ pub use self::{
     theme::Theme,
 };
 
+/// A loop that has not ended so long after it was told to does not hear.
+const STUCK_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A member to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleNode {
@@ -339,5 +342,17 @@ async fn open(
     let (queue, keys) = mpsc::channel(KEYS_MAX);
     let clock = ears.clock;
     std::thread::spawn(move || read_keys(&queue, clock, gone));
-    Deck { model, screen, hands, stretches, inbox, keys, ears, signals, input_gone, writer: None }.run().await
+    let stuck = tokio::spawn(end_if_stuck(Signals::listen().context("cannot listen for signals")?));
+    let ended =
+        Deck { model, screen, hands, stretches, inbox, keys, ears, signals, input_gone, writer: None }.run().await;
+    stuck.abort();
+    ended
+}
+
+/// A terminal that nobody reads takes no more, and a loop that stands in the middle of a frame hears nothing: the process
+/// ends all the same when it is told to.
+async fn end_if_stuck(mut signals: Signals) {
+    signals.end().await;
+    tokio::time::sleep(STUCK_AFTER).await;
+    std::process::exit(1);
 }
