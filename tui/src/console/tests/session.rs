@@ -350,3 +350,33 @@ fn an_incident_is_where_one_can_go() {
     desk.press(KeyCode::Enter);
     assert_eq!((desk.model.view, desk.model.shown().now.run_ms), (View::Cluster, 2_000));
 }
+
+/// Law: what cannot be seen cannot be done. The question that a kill waits on would not be on the screen.
+#[test]
+fn a_screen_too_small_takes_no_key_but_quit() {
+    let mut desk = Desk::whole();
+    desk.tell(Body::Resize(40, 10));
+    let before = (desk.model.view, desk.model.focus, desk.model.cursor);
+    for cmds in [desk.keys("4jK"), desk.press(KeyCode::Tab), desk.press(KeyCode::Enter), desk.keys("H")] {
+        assert!(cmds.is_empty(), "{cmds:?}");
+    }
+    desk.tell(Body::Wheel(3));
+    assert_eq!((desk.model.view, desk.model.focus, desk.model.cursor), before);
+    assert!(desk.model.dialog.is_none());
+    assert_eq!(desk.keys("q"), [Cmd::Quit]);
+    desk.tell(Body::Resize(120, 40));
+    desk.keys("K");
+    assert!(desk.model.dialog.is_none(), "larger, but nothing was drawn yet");
+    desk.model.drawn(120, 40);
+    desk.keys("K");
+    assert!(desk.model.dialog.is_some());
+    desk.tell(Body::Resize(59, 40));
+    desk.tell(Body::Paste("kill n1".into()));
+    assert_eq!([desk.press(KeyCode::Tab), desk.press(KeyCode::Enter)], [[], []], "a question that went out of sight");
+    assert_eq!(desk.keys("q"), [Cmd::Quit]);
+    desk.model.drawn(59, 40);
+    assert_eq!(desk.press(KeyCode::Enter), []);
+    desk.model.drawn(60, 16);
+    desk.press(KeyCode::Tab);
+    assert_eq!(desk.press(KeyCode::Enter), [Cmd::Kill { act: ActId(1), slot: Slot(0) }], "as it was left");
+}
