@@ -166,7 +166,7 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Remove => return acts::said_of_node(model, "remove"),
         Action::Transfer => return acts::said_of_node(model, "transfer"),
         Action::HealOne => return acts::heal_one(model),
-        Action::Help => model.dialog = Some(Dialog::Palette(Palette { help: true, ..Palette::default() })),
+        Action::Help => model.dialog = Some(Dialog::Palette(Palette::help())),
         Action::Palette => model.dialog = Some(Dialog::Palette(Palette::default())),
         Action::Filter => {
             let text = model.filters.get(&model.view).map_or("", |f| &f.text);
