@@ -220,14 +220,14 @@ pub struct Replay {
     /// Size of the screen that is drawn
     #[arg(long, value_name = "COLUMNSxROWS", value_parser = values::size, default_value = "120x40", requires = "svg")]
     pub size: (u16, u16),
-    /// How long after its beginning; else its end
+    /// How long after its beginning; else its end, or with --for its beginning
     #[arg(long, value_name = "DURATION", value_parser = values::duration, requires = "svg")]
     pub at: Option<Duration>,
     /// Keys pressed before, by their names, with spaces between
     #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true, requires = "svg")]
     pub keys: String,
     /// Draw so long of it, as a moving picture
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, requires = "at")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, requires = "svg")]
     pub length: Option<Duration>,
 }
 

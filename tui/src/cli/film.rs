@@ -64,7 +64,8 @@ fn draw(args: &Replay, picture: &Path, look: Look, out: Out) -> Result<(), Failu
     let refuse = |error: String| Failure::Refused(format!("{}: {error}", picture.display()));
     let mut stage =
         console::Stage::replaying(&args.file, look).map_err(|error| Failure::Refused(format!("{error:#}")))?;
-    let at_ms = args.at.map_or(stage.length_ms(), ms).min(stage.length_ms());
+    let from_ms = if args.length.is_some() { 0 } else { stage.length_ms() };
+    let at_ms = args.at.map_or(from_ms, ms).min(stage.length_ms());
     stage.at(at_ms);
     stage.press(&args.keys).map_err(Failure::Usage)?;
     let svg = match args.length {

@@ -119,7 +119,11 @@ fn listed(view: &View, node: &str, told: &wire::Fault) -> Option<ListedFault> {
         left_ms: if told.ended.is_empty() { told.left_ms } else { 0 },
         ended: (!told.ended.is_empty()).then(|| plain(&told.ended)),
         label: plain(&told.label),
-        effect: effect(&fault, &done),
+        effect: match told.ended.is_empty() {
+            // What is over has nothing before it.
+            false if done == wire::FaultEffect::default() => "nothing".into(),
+            _ => effect(&fault, &done),
+        },
         measured: Measured {
             messages,
             dropped,

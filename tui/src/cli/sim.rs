@@ -12,9 +12,12 @@ use std::{
     io::{self, IsTerminal as _},
     ops::RangeInclusive,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use raftdeck_sim::{Outcome, Scenario, SwarmOptions, run_seed, shrink};
@@ -25,6 +28,9 @@ use crate::console::{self, Look, Simulation};
 
 /// Failing seeds that are shrunk: each takes many runs.
 const SHRUNK_MAX: usize = 3;
+
+/// So often it is told how far it is.
+const PROGRESS_EACH: Duration = Duration::from_secs(5);
 
 /// Runs spent on shrinking one.
 const SHRINK_TRIES_MAX: usize = 200;
@@ -140,9 +146,18 @@ fn swarm(args: &Sim, seeds: &RangeInclusive<u64>, out: Out) -> Result<(), Failur
 fn run_seeds(first: u64, last: u64, options: &SwarmOptions) -> Vec<Outcome> {
     let next = AtomicU64::new(first);
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (started, progress) = (Instant::now(), Mutex::new(Progress::of(last - first + 1)));
     let work = || {
         let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|seed| *seed <= last);
-        seeds.map(|seed| run_seed(seed, options)).collect::<Vec<Outcome>>()
+        let run = |seed| {
+            let outcome = run_seed(seed, options);
+            let mut progress = progress.lock().expect("no holder panics");
+            if let Some(line) = progress.one_more(started.elapsed(), outcome.violation.is_some()) {
+                eprintln!("{line}");
+            }
+            outcome
+        };
+        seeds.map(run).collect::<Vec<Outcome>>()
     };
     let mut outcomes: Vec<Outcome> = thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
@@ -150,6 +165,33 @@ fn run_seeds(first: u64, last: u64, options: &SwarmOptions) -> Vec<Outcome> {
     });
     outcomes.sort_by_key(|outcome| outcome.seed);
     outcomes
+}
+
+/// How far many seeds are, told now and then: they take minutes.
+#[derive(Debug)]
+struct Progress {
+    seeds: u64,
+    done: u64,
+    broken: u64,
+    told_at: Duration,
+}
+
+impl Progress {
+    fn of(seeds: u64) -> Progress {
+        Progress { seeds, done: 0, broken: 0, told_at: Duration::ZERO }
+    }
+
+    /// A seed has been run, so long after the first began; a line, if one is due.
+    fn one_more(&mut self, after: Duration, is_broken: bool) -> Option<String> {
+        self.done += 1;
+        self.broken += u64::from(is_broken);
+        let is_due = after.saturating_sub(self.told_at) >= PROGRESS_EACH && self.done < self.seeds;
+        is_due.then(|| {
+            self.told_at = after;
+            let Progress { seeds, done, broken, .. } = self;
+            format!("{done} of {seeds} seeds after {} s; {broken} broke a law", after.as_secs())
+        })
+    }
 }
 
 /// The command that runs a seed again.
@@ -176,4 +218,20 @@ fn words(report: &Report) -> String {
         lines.push("no law was broken".into());
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_every_few_seconds_and_not_at_the_end() {
+        let mut progress = Progress::of(5);
+        let mut after = |ms, is_broken| progress.one_more(Duration::from_millis(ms), is_broken);
+        assert_eq!(after(4_999, false), None);
+        assert_eq!(after(5_200, true).as_deref(), Some("2 of 5 seeds after 5 s; 1 broke a law"));
+        assert_eq!(after(10_100, false), None);
+        assert_eq!(after(10_200, false).as_deref(), Some("4 of 5 seeds after 10 s; 1 broke a law"));
+        assert_eq!(after(60_000, false), None, "the report comes");
+    }
 }

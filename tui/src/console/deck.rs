@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::bail;
 use crossterm::event::{self, Event, KeyCode, KeyEvent, MouseEventKind};
-use ratatui::buffer::Buffer;
+use ratatui::{buffer::Buffer, layout::Rect};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -58,7 +58,7 @@ pub(crate) fn read_keys(queue: &mpsc::Sender<Msg>, clock: Clock, _gone: oneshot:
         let body = match event {
             Event::Key(key) => Body::Key(key),
             Event::Paste(text) => Body::Paste(text),
-            Event::Resize(_, _) => Body::Resize,
+            Event::Resize(columns, rows) => Body::Resize(columns, rows),
             Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => Body::Wheel(-WHEEL),
             Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => Body::Wheel(WHEEL),
             Event::FocusGained | Event::FocusLost | Event::Mouse(_) => continue,
@@ -158,7 +158,7 @@ pub(crate) struct Deck {
 impl Deck {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let (mut last_frame, mut last_taken) = (Instant::now(), Instant::now());
-        self.screen.draw(|frame| view::draw(&self.model, frame))?;
+        self.draw()?;
         let mut changed = Change::Nothing;
         loop {
             let mut urgent = false;
@@ -196,7 +196,7 @@ impl Deck {
                 if cfg!(debug_assertions) {
                     panic_if_asked(&msg.body);
                 }
-                let key = matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize | Body::Wheel(_));
+                let key = matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize(_, _) | Body::Wheel(_));
                 urgent |= key;
                 changed = changed.max(Change::by(&self.model, &msg.body));
                 for cmd in update(&mut self.model, msg) {
@@ -216,11 +216,22 @@ impl Deck {
                 Change::Seen => last_frame.elapsed() >= FRAME,
             };
             if urgent || due {
-                self.screen.draw(|frame| view::draw(&self.model, frame))?;
+                self.draw()?;
                 last_frame = Instant::now();
                 changed = Change::Nothing;
             }
         }
+    }
+
+    /// Draws a frame; keys are about what is on it.
+    fn draw(&mut self) -> io::Result<()> {
+        let mut area = Rect::ZERO;
+        self.screen.draw(|frame| {
+            area = frame.area();
+            view::draw(&self.model, frame);
+        })?;
+        self.model.drawn(area.width, area.height);
+        Ok(())
     }
 
     /// Takes what was simulated meanwhile and is wanted, for at most a frame: keys come before it.

@@ -80,6 +80,11 @@ pub(crate) fn say(model: &mut Model, words: Vec<String>) -> Result<Vec<Cmd>, Str
     }
 }
 
+/// Whether the command line would take these words.
+pub(crate) fn is_whole(words: &[String]) -> bool {
+    Call::try_parse_from(std::iter::once("raftdeck").chain(words.iter().map(String::as_str))).is_ok()
+}
+
 fn read(model: &Model, words: &[String]) -> Result<What, String> {
     let call = Call::try_parse_from(std::iter::once("raftdeck").chain(words.iter().map(String::as_str)));
     let call = call.map_err(|error| usage_line(&error))?;
@@ -109,6 +114,11 @@ fn read(model: &Model, words: &[String]) -> Result<What, String> {
         Some(Verb::Transfer { node }) => transfer(model, node),
         Some(Verb::Add(args)) => {
             check_name("node name", &args.node)?;
+            let called = model.live.called(&args.node).and_then(|slot| model.live.node(slot)?.id);
+            // A learner that is there may be asked in again: for its vote.
+            if called.is_some_and(|id| Picture::of(&model.live).reach.voters.contains(&id)) {
+                return Err(format!("{} is a member already", args.node));
+            }
             if args.api.is_none() && !model.can_restart {
                 return Err("this console does not own the processes: start the node, and give its peer and api".into());
             }

@@ -70,6 +70,14 @@ pub(crate) enum Known {
     Handlers,
 }
 
+/// Which options of a form cannot all be empty, by their labels.
+#[derive(Clone, Copy, Debug)]
+enum Needs {
+    Nothing,
+    One(&'static [&'static str]),
+    AtLeastOne(&'static [&'static str]),
+}
+
 /// A form.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -79,6 +87,8 @@ pub(crate) struct Spec {
     end: Option<&'static str>,
     /// A fault: nodes without `--enable-faults` refuse it.
     fault: bool,
+    /// Of these fields some must be filled in; all words must.
+    needs: Needs,
     pub(crate) asks: &'static [Ask],
 }
 
@@ -97,6 +107,7 @@ const SUBMIT: Spec = Spec {
     verb: "submit",
     end: None,
     fault: false,
+    needs: Needs::Nothing,
     asks: &[
         Ask { known: Known::Handlers, ..ask("handler", Part::Word, First::Nothing, "what runs it") },
         ask("payload", Part::Word, First::Nothing, "its input"),
@@ -109,6 +120,7 @@ const ONE_WAY: Spec = Spec {
     verb: "cut",
     end: Some("--one-way"),
     fault: true,
+    needs: Needs::Nothing,
     asks: &[
         node("nothing from", Part::Word, First::Side),
         Ask { hint: "nodes, by commas: n3,n4", ..node("reaches", Part::Side, First::Rest) },
@@ -121,6 +133,7 @@ const LINK: Spec = Spec {
     verb: "link",
     end: None,
     fault: true,
+    needs: Needs::AtLeastOne(&["delay", "jitter", "loss", "duplicate", "reorder"]),
     asks: &[
         node("from", Part::Word, First::Mark(0)),
         node("to", Part::Word, First::Mark(1)),
@@ -139,6 +152,7 @@ const DISK: Spec = Spec {
     verb: "disk",
     end: None,
     fault: true,
+    needs: Needs::One(&["stall", "full", "fail fsync"]),
     asks: &[
         node("node", Part::Word, First::Mark(0)),
         ask("stall", Part::Option("--stall"), First::Nothing, "200ms: each write of the log waits so long; or one of:"),
@@ -153,6 +167,7 @@ const PAUSE: Spec = Spec {
     verb: "pause-node",
     end: None,
     fault: true,
+    needs: Needs::Nothing,
     asks: &[node("node", Part::Word, First::Mark(0)), LASTS],
 };
 
@@ -161,6 +176,7 @@ const CLOCK: Spec = Spec {
     verb: "clock",
     end: None,
     fault: true,
+    needs: Needs::One(&["offset"]),
     asks: &[
         node("node", Part::Word, First::Mark(0)),
         ask("offset", Part::Option("--offset"), First::Nothing, "5s: ahead; -5s: behind; at most 10m"),
@@ -173,6 +189,7 @@ const ADD: Spec = Spec {
     verb: "add",
     end: None,
     fault: false,
+    needs: Needs::Nothing,
     asks: &[
         ask("name", Part::Word, First::Nothing, "a new one: n6"),
         ask("learner", Part::Flag("--learner"), First::Nothing, "space: it gets the log and no vote"),
@@ -223,6 +240,26 @@ impl Form {
         }
         words.extend(spec.end.map(str::to_owned));
         words
+    }
+
+    /// Why the words are no command, where their parser would say it in its own language; nothing if it may read them.
+    fn amiss(&self) -> Option<String> {
+        let spec = self.sheet.spec();
+        let fields = || spec.asks.iter().zip(&self.fields).map(|(ask, field)| (ask, field.text().trim().to_owned()));
+        // A word with a minus in front would be read as an option. Only a clock can be behind.
+        let dashed = |ask: &Ask, text: &str| text.starts_with('-') && ask.part != Part::Option("--offset");
+        if let Some((ask, text)) = fields().find(|(ask, text)| dashed(ask, text)) {
+            return Some(format!("{}: {text:?} begins with -", ask.label));
+        }
+        let empty = |of: &[&str]| fields().all(|(ask, text)| text.is_empty() || !of.contains(&ask.label));
+        match spec.needs {
+            Needs::AtLeastOne(of) if empty(of) => return Some(format!("say at least one of {}", of.join(", "))),
+            Needs::One(of @ [_, _, ..]) if empty(of) => return Some(format!("say one of {}", of.join(", "))),
+            Needs::One(of) if empty(of) => return Some(format!("fill in: {}", of.join(", "))),
+            Needs::Nothing | Needs::One(_) | Needs::AtLeastOne(_) => {}
+        }
+        let missing = |ask: &Ask, text: &str| text.is_empty() && matches!(ask.part, Part::Word | Part::Side);
+        fields().find(|(ask, text)| missing(ask, text)).map(|(ask, _)| format!("fill in: {}", ask.label))
     }
 
     /// What `right` would complete the field under the cursor to: the first known name that begins with the last one there.
@@ -308,7 +345,7 @@ fn enter(model: &mut Model, mut form: Form) -> Vec<Cmd> {
     let done = match form.sheet {
         Sheet::Submit => submit(model, &form),
         Sheet::OneWay | Sheet::Link | Sheet::Disk | Sheet::Pause | Sheet::Clock | Sheet::Add => {
-            deed::say(model, form.words())
+            form.amiss().map_or_else(|| deed::say(model, form.words()), Err)
         }
     };
     done.unwrap_or_else(|why| {

@@ -189,8 +189,8 @@ pub async fn run(options: ConsoleOptions) -> anyhow::Result<()> {
 /// # Errors
 /// The file is no recording; or as [`run`].
 pub async fn replay(file: &Path, look: Look) -> anyhow::Result<()> {
-    need_terminal("raftdeck replay, in one")?;
     let records = stage::recording(file)?;
+    need_terminal("raftdeck replay FILE --svg PICTURE")?;
     let (ears, inbox) = ears();
     let mut model = model(&ConsoleOptions { look, ..ConsoleOptions::default() }, ears.clock);
     replayed(&mut model, records, 0);

@@ -23,6 +23,7 @@ use super::{
     past::Past,
     run::{Goal, Run},
     theme::{Skin, Tone},
+    view,
     world::{Fact, World},
 };
 
@@ -172,6 +173,8 @@ pub(crate) struct Model {
     pub(crate) reading: Reading,
     pub(crate) filters: BTreeMap<View, Filter>,
     pub(crate) dialog: Option<Dialog>,
+    /// The terminal is too small for what keys are about: none but those that leave are taken.
+    cramped: bool,
     pub(crate) toast: Option<Toast>,
     /// Told one after the other when the one before has gone.
     pub(crate) to_say: Vec<String>,
@@ -213,6 +216,7 @@ impl Model {
             reading: Reading::default(),
             filters: BTreeMap::new(),
             dialog: None,
+            cramped: false,
             toast: None,
             to_say: Vec::new(),
             acts: 0,
@@ -242,6 +246,22 @@ impl Model {
     pub(crate) fn learn(&mut self, record: Record) {
         self.live.take(record.at, &record.fact);
         self.film.push(record, &self.live);
+    }
+
+    /// The terminal has this size now. One that has grown counts when it was drawn on: until then nobody has seen what a
+    /// key would be about.
+    pub(crate) fn resized(&mut self, columns: u16, rows: u16) {
+        self.cramped |= view::is_too_small(columns, rows);
+    }
+
+    /// A frame of this size is on the screen.
+    pub(crate) fn drawn(&mut self, columns: u16, rows: u16) {
+        self.cramped = view::is_too_small(columns, rows);
+    }
+
+    /// Only the page that says that there is no room is on the screen.
+    pub(crate) fn is_cramped(&self) -> bool {
+        self.cramped
     }
 
     pub(crate) fn filter(&self) -> Option<&Filter> {

@@ -48,8 +48,8 @@ pub(crate) enum Body {
     Paste(String),
     /// Lines that the mouse wheel asks for, up if negative.
     Wheel(isize),
-    /// The size is asked of the terminal when drawing.
-    Resize,
+    /// The terminal is so many columns wide and rows high now.
+    Resize(u16, u16),
     Node(Slot, NodeMsg),
     /// An act has ended, with one line to show.
     Done(ActId, Result<String, String>),

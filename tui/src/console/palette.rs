@@ -2,6 +2,9 @@
 //!
 //! Both are the same list. `?` shows the keys, with the marks below; typing narrows either, Enter runs what is chosen. A
 //! text with a space in it is a command in the words of the command line: `kill n3`, `job 17`, `at 12:04:21`.
+//!
+//! Law: Enter runs what was named (in full, or by its beginning) or what was gone to with the arrows. A row that only has
+//! the letters of a word that is no command is shown, and not run: it may be one that changes the cluster.
 
 use crossterm::event::{KeyCode, KeyEvent};
 
@@ -24,8 +27,9 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Palette {
     pub(crate) field: Field,
-    /// The row that Enter would run.
     pub(crate) at: usize,
+    /// The row was gone to, since the text was changed last.
+    gone_to: bool,
     /// Opened by `?`: with the marks.
     pub(crate) help: bool,
 }
@@ -70,6 +74,45 @@ pub(crate) fn rows<'a>(model: &'a Model, palette: &Palette) -> Vec<&'a Row> {
     found.into_iter().map(|(_, row)| row).collect()
 }
 
+impl Palette {
+    /// As `?` opens it.
+    pub(crate) fn help() -> Palette {
+        Palette { help: true, ..Palette::default() }
+    }
+
+    fn go(&mut self, to: usize) {
+        (self.at, self.gone_to) = (to, true);
+    }
+}
+
+/// What Enter means: the row that was gone to, the one that is named in full, or one that begins so, if it is the only one
+/// or the chosen one. Nothing typed means nothing.
+///
+/// # Errors
+/// What is typed is no command, or not all of one.
+fn meant(model: &Model, palette: &Palette) -> Result<Option<Action>, String> {
+    let typed = palette.field.text().trim().to_lowercase();
+    let chosen = rows(model, palette).get(palette.at).copied();
+    if palette.gone_to {
+        return Ok(chosen.map(|row| row.binding.action));
+    }
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let name = if typed == "exit" { "quit" } else { &typed };
+    if let Some(row) = model.keys.named(name) {
+        return Ok(Some(row.binding.action));
+    }
+    if let Some((name, word)) = WITH_WORD.into_iter().find(|(with, _)| *with == name) {
+        return Err(format!("{name} wants a word: {word}"));
+    }
+    let begins = |row: &&Row| row.binding.name.starts_with(name);
+    let (mut so, unknown) = (model.keys.rows().filter(begins), || format!("no such command: {typed}"));
+    let only = so.next().filter(|_| so.next().is_none());
+    let row = chosen.filter(begins).or(only).ok_or_else(unknown)?;
+    Ok(Some(row.binding.action))
+}
+
 /// Gives a key to the list.
 pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Vec<Cmd> {
     match key.code {
@@ -77,19 +120,20 @@ pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Ve
             let typed = palette.field.text();
             return match typed.trim().split_once(' ') {
                 Some((name, word)) => command(model, name, word.trim()),
-                None => match rows(model, &palette).get(palette.at).map(|row| row.binding.action) {
-                    Some(action) => update::act(model, action),
-                    None => {
-                        model.say(Tone::Warn, format!("{typed:?} is no command: `?` lists them"));
+                None => match meant(model, &palette) {
+                    Ok(Some(action)) => update::act(model, action),
+                    Ok(None) => Vec::new(),
+                    Err(why) => {
+                        model.say(Tone::Warn, why);
                         Vec::new()
                     }
                 },
             };
         }
-        KeyCode::Up => palette.at = palette.at.saturating_sub(1),
-        KeyCode::Down => palette.at += 1,
-        KeyCode::PageUp => palette.at = palette.at.saturating_sub(10),
-        KeyCode::PageDown => palette.at += 10,
+        KeyCode::Up => palette.go(palette.at.saturating_sub(1)),
+        KeyCode::Down => palette.go(palette.at + 1),
+        KeyCode::PageUp => palette.go(palette.at.saturating_sub(10)),
+        KeyCode::PageDown => palette.go(palette.at + 10),
         KeyCode::Tab => {
             if let Some(row) = rows(model, &palette).get(palette.at) {
                 palette.field = Field::new(&format!("{} ", row.binding.name));
@@ -97,7 +141,7 @@ pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Ve
         }
         _ => {
             if palette.field.key(key) {
-                palette.at = 0;
+                (palette.at, palette.gone_to) = (0, false);
             }
         }
     }

@@ -212,7 +212,11 @@ pub(crate) fn jump(model: &mut Model, way: Way, stop: Stop) {
         return;
     }
     let side = if way == Way::Back { "before: that is as far as the history goes" } else { "after this" };
-    model.say(Tone::Warn, format!("no {} {side}", stop.name()));
+    let over = match (&model.source, way) {
+        (Source::Simulation(run), Way::On) => run.ending().map(|(_, words)| format!("{words}; ")).unwrap_or_default(),
+        (Source::Simulation(_) | Source::Recording | Source::Cluster, _) => String::new(),
+    };
+    model.say(Tone::Warn, format!("{over}no {} {side}", stop.name()));
 }
 
 pub(crate) fn speed(model: &mut Model, way: Way) {

@@ -25,7 +25,7 @@ pub(crate) struct Picture {
     /// The leader that can commit.
     pub(crate) leader: Option<Slot>,
     pub(crate) stale: BTreeSet<Slot>,
-    /// The highest term any live node is in.
+    /// The highest term any live node is in; when none is live, that any was in.
     pub(crate) term: Term,
     /// Of the leader; without one, of the node that has applied most.
     pub(crate) jobs: Jobs,
@@ -37,6 +37,7 @@ impl Picture {
         let live = || world.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
         let reach = reach(world);
         let term = live().map(|(_, s)| s.term).max().unwrap_or_default();
+        let known = || world.nodes.iter().filter_map(Node::word).map(|s| s.term).max();
         let claims = || live().filter(|(_, s)| s.role == Role::Leader);
         let holds = |s: &Status| s.term >= term && reach.of(s.id).len() >= reach.majority();
         let leader = claims().find(|(_, s)| holds(s)).map(|(slot, _)| slot);
@@ -50,7 +51,7 @@ impl Picture {
             reach,
             leader,
             stale,
-            term,
+            term: if live().next().is_some() { term } else { known().unwrap_or_default() },
         }
     }
 

@@ -190,11 +190,11 @@ fn pursue(model: &mut Model) {
         (Some(Reached::Position(position)), _) => past::to_position(model, position),
         (None, Some((tone, words))) => {
             let missed = match goal {
-                Goal::Stop { stop, .. } if tone == Tone::Good => format!("no {} any more: ", stop.name()),
+                Goal::Stop { stop, .. } if tone == Tone::Good => format!("; no {} came", stop.name()),
                 Goal::Stop { .. } | Goal::Time(_) | Goal::End => String::new(),
             };
             past::to(model, upto_ms);
-            model.say(tone, missed + &words);
+            model.say(tone, words + &missed);
         }
         (None, None) => {
             past::to(model, upto_ms);

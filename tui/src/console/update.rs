@@ -44,6 +44,8 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
     }
     past::pass(model);
     match msg.body {
+        // Nobody sees what they would be about.
+        Body::Wheel(_) | Body::Paste(_) if model.is_cramped() => Vec::new(),
         Body::Key(event) => key(model, &event),
         Body::Wheel(by) if model.dialog.is_none() => {
             vertical(model, by);
@@ -54,7 +56,11 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
             Vec::new()
         }
         Body::Tick => browse::ask(model),
-        Body::Wheel(_) | Body::Resize => Vec::new(),
+        Body::Wheel(_) => Vec::new(),
+        Body::Resize(columns, rows) => {
+            model.resized(columns, rows);
+            Vec::new()
+        }
         Body::Jobs(Ok(page)) => {
             if model.live.jobs.as_ref() != Some(&page) {
                 model.tell(Fact::Jobs(page));
@@ -121,6 +127,10 @@ fn key(model: &mut Model, event: &KeyEvent) -> Vec<Cmd> {
     if let Some(action) = keymap::always(event) {
         return act(model, action);
     }
+    if model.is_cramped() {
+        let row = model.keys.find(event, model.view, model.focus);
+        return row.filter(|row| row.binding.action == Action::Quit).map_or_else(Vec::new, |_| vec![Cmd::Quit]);
+    }
     if model.dialog.is_some() {
         return dialog::key(model, event);
     }
@@ -156,7 +166,7 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Remove => return acts::said_of_node(model, "remove"),
         Action::Transfer => return acts::said_of_node(model, "transfer"),
         Action::HealOne => return acts::heal_one(model),
-        Action::Help => model.dialog = Some(Dialog::Palette(Palette { help: true, ..Palette::default() })),
+        Action::Help => model.dialog = Some(Dialog::Palette(Palette::help())),
         Action::Palette => model.dialog = Some(Dialog::Palette(Palette::default())),
         Action::Filter => {
             let text = model.filters.get(&model.view).map_or("", |f| &f.text);

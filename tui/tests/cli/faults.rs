@@ -118,6 +118,15 @@ async fn faults_are_listed_with_what_they_did_and_healed_by_id() {
         (Some(1_915_200), None)
     );
 
+    let spec = spec(Kind::Link(LinkFault { peer: 2, loss_ppm: 1_000_000, ..Default::default() }));
+    for (ended, effect) in [("", "nothing yet"), ("ran out", "nothing")] {
+        let fault =
+            Fault { id: 4, spec, effect: Some(FaultEffect::default()), ended: ended.into(), ..Default::default() };
+        nodes[2].script.lock().unwrap().status.ended_faults = vec![fault];
+        let (_, out, _) = call("faults").await;
+        assert!(out.trim_end().ends_with(&format!("  {effect}")), "{out}");
+    }
+
     let healed = call("heal n1:12 n1:13 n3 n3:3").await;
     assert_eq!(healed, ok("n1: 1 fault healed\nn3: 1 fault healed"));
     let heals = nodes.each_ref().map(|node| std::mem::take(&mut node.script.lock().unwrap().heals));

@@ -401,3 +401,31 @@ async fn a_watch_narrates_until_its_reader_goes_and_says_nothing_about_it() {
     assert_eq!(line, "01:02:03.004 n1   follows n1 in T3: elected\n");
     assert_eq!((code, stderr.as_str()), (0, ""));
 }
+
+#[test]
+fn a_replay_without_a_terminal_names_what_is_wrong() {
+    let (code, out, err) = call(&["replay", "/nowhere/a.jsonl"]);
+    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{err}");
+    assert!(err.starts_with("error: /nowhere/a.jsonl: "), "{err}");
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/screens/demo.jsonl");
+    let line = "the console needs a terminal; without one, use: raftdeck replay FILE --svg PICTURE";
+    assert_eq!(call(&["replay", recording]), error(1, line));
+}
+
+#[test]
+fn a_moving_picture_begins_at_the_beginning_unless_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/screens/demo.jsonl");
+    let draw = |name: &str, more: &[&str]| {
+        let file = folder.path().join(name);
+        let words = ["replay", recording, "--svg", file.to_str().unwrap(), "--for", "2s"];
+        let (code, _, err) = call(&[&words, more].concat());
+        assert_eq!((code, err.as_str()), (0, ""));
+        std::fs::read_to_string(file).unwrap()
+    };
+    let whole = draw("a.svg", &[]);
+    assert_eq!(whole, draw("b.svg", &["--at", "0ms"]));
+    assert_ne!(whole, draw("c.svg", &["--at", "4s"]));
+    let (code, _, err) = call(&["replay", recording, "--for", "2s"]);
+    assert_eq!(code, 2, "{err}");
+}

@@ -7,7 +7,10 @@ use raftdeck_shared::{
     wire::{self, fault_spec::Fault},
 };
 
-use super::fixture::{Desk, set_link, split, status};
+use super::{
+    fixture::{Desk, set_link, split, status},
+    screens::text,
+};
 use crate::{
     cli::args::{Call, Remove, Verb},
     console::{
@@ -71,7 +74,15 @@ fn a_link_form_becomes_faults_at_both_ends() {
 fn what_a_form_cannot_mean_is_said_in_it() {
     let mut desk = Desk::whole();
     for (keys, down, typed, wrong) in [
-        ("W", 2, "", "the following required arguments were not provided"),
+        ("W", 2, "", "say at least one of delay, jitter, loss, duplicate, reorder"),
+        ("W", 1, "-5ms", "delay: \"-5ms\" begins with -"),
+        ("D", 1, "", "say one of stall, full, fail fsync"),
+        ("C", 1, "", "fill in: offset"),
+        ("C", 0, "-5s", ""),
+        ("P", 1, "", ""),
+        ("P", 1, "s", "invalid value '60ss' for '--for <DURATION>'"),
+        ("W", 1, "5ms", "fill in: to"),
+        ("A", 1, "", "fill in: name"),
         ("D", 0, "50", "invalid value '50' for '--stall <DURATION>'"),
         ("D", 0, "50s", ""),
         ("C", 0, "soon", "invalid value 'soon' for '--offset <[-]DURATION>'"),
@@ -249,6 +260,8 @@ fn what_would_be_refused_is_said_before_it_is_asked() {
         ("transfer n2", "n2 leads already"),
         ("heal n5:3", "the console does not reach n5: nothing can be healed there"),
         ("add n6", "this console does not own the processes: start the node, and give its peer and api"),
+        ("add n3 --peer h:1 --api h:2", "n3 is a member already"),
+        ("add n3 --learner --peer h:1 --api h:2", "n3 is a member already"),
         ("add a/b --peer h:1 --api h:2", "node name \"a/b\""),
         ("transfer n3 --connect h:1", "it is done to the cluster of this console: leave out where that is"),
     ] {
@@ -339,4 +352,19 @@ fn a_flag_is_a_yes_or_nothing_and_names_are_completed() {
     desk.keys("n4,n");
     desk.press(KeyCode::Right);
     assert_eq!(words(&desk), "cut n1 / n4,n1 --for 60s --one-way");
+}
+
+/// Law: only what the command line takes is shown as "same as".
+#[test]
+fn same_as_waits_for_a_whole_command() {
+    let mut desk = Desk::whole();
+    let shown = |desk: &Desk| text(&desk.model, 120, 40).contains("same as: raftdeck link n1 n2 --loss 5%");
+    desk.keys(" j W");
+    desk.press(KeyCode::Down);
+    desk.press(KeyCode::Down);
+    assert!(!text(&desk.model, 120, 40).contains("same as"), "{}", text(&desk.model, 120, 40));
+    desk.keys("5");
+    assert!(!shown(&desk));
+    desk.keys("%");
+    assert!(shown(&desk));
 }

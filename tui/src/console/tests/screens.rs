@@ -20,6 +20,7 @@ use crate::console::{
     msg::{Body, Slot},
     theme::{ASCII, Theme, Tone},
     view,
+    world::Fact,
 };
 
 const SIZES: [(u16, u16); 5] = [(80, 24), (120, 40), (200, 60), (40, 10), (1, 1)];
@@ -324,4 +325,46 @@ fn fifty_nodes_scroll_under_the_cursor() {
     let screen = text(&desk.model, 120, 40);
     assert!(screen.contains("▶ n50"), "{screen}");
     assert!(desk.model.live.node(Slot(49)).is_some());
+}
+
+#[test]
+fn a_restart_is_an_r_on_the_timeline() {
+    let mut desk = Desk::whole();
+    desk.run_ms = 5_000;
+    desk.tell(Body::Tick);
+    desk.model.tell(Fact::Own(Tone::You, "YOU restart n5".into()));
+    desk.run_ms = 10_000;
+    desk.tell(Body::Tick);
+    let screen = text(&desk.model, 120, 40);
+    let faults = screen.lines().find(|line| line.contains(" faults ")).unwrap();
+    assert!(faults.contains('R') && !faults.contains('H'), "{faults}");
+}
+
+#[test]
+fn keys_that_are_off_are_not_offered() {
+    let mut desk = Desk::whole();
+    assert!(text(&desk.model, 120, 40).contains("K kills a node"));
+    desk.model.read_only = true;
+    let screen = text(&desk.model, 120, 40);
+    assert!(screen.contains("nothing happened yet") && !screen.contains("kills a node"), "{screen}");
+}
+
+#[test]
+fn a_cluster_that_is_all_down_keeps_its_term() {
+    let mut desk = Desk::whole();
+    (1..=5).for_each(|id| desk.lose(id));
+    for (width, height) in [(120, 40), (40, 10)] {
+        let screen = text(&desk.model, width, height);
+        assert!(screen.contains(" T7 ") && !screen.contains("T0"), "{screen}");
+    }
+}
+
+#[test]
+fn the_legend_of_the_timeline_is_whole() {
+    let mut desk = Desk::whole();
+    desk.keys("?");
+    let screen = text(&desk.model, 120, 40);
+    for mark in ["K kill", "X cut", "H healed", "R restart", "E election", "! a node lost", "? no leader"] {
+        assert!(screen.contains(mark), "{mark}\n{screen}");
+    }
 }

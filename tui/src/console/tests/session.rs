@@ -214,7 +214,7 @@ fn the_palette_finds_and_runs() {
     assert_eq!(toast(&desk), "no node \"n9\": there is n1 n2 n3 n4 n5");
     desk.keys(":xyzzy");
     desk.press(KeyCode::Enter);
-    assert_eq!(toast(&desk), "\"xyzzy\" is no command: `?` lists them");
+    assert_eq!(toast(&desk), "no such command: xyzzy");
     desk.keys("?zoom");
     desk.press(KeyCode::Enter);
     assert!(desk.model.zoom);
@@ -349,4 +349,66 @@ fn an_incident_is_where_one_can_go() {
     desk.keys("7");
     desk.press(KeyCode::Enter);
     assert_eq!((desk.model.view, desk.model.shown().now.run_ms), (View::Cluster, 2_000));
+}
+
+/// Law: what cannot be seen cannot be done. The question that a kill waits on would not be on the screen.
+#[test]
+fn a_screen_too_small_takes_no_key_but_quit() {
+    let mut desk = Desk::whole();
+    desk.tell(Body::Resize(40, 10));
+    let before = (desk.model.view, desk.model.focus, desk.model.cursor);
+    for cmds in [desk.keys("4jK"), desk.press(KeyCode::Tab), desk.press(KeyCode::Enter), desk.keys("H")] {
+        assert!(cmds.is_empty(), "{cmds:?}");
+    }
+    desk.tell(Body::Wheel(3));
+    assert_eq!((desk.model.view, desk.model.focus, desk.model.cursor), before);
+    assert!(desk.model.dialog.is_none());
+    assert_eq!(desk.keys("q"), [Cmd::Quit]);
+    desk.tell(Body::Resize(120, 40));
+    desk.keys("K");
+    assert!(desk.model.dialog.is_none(), "larger, but nothing was drawn yet");
+    desk.model.drawn(120, 40);
+    desk.keys("K");
+    assert!(desk.model.dialog.is_some());
+    desk.tell(Body::Resize(59, 40));
+    desk.tell(Body::Paste("kill n1".into()));
+    assert_eq!([desk.press(KeyCode::Tab), desk.press(KeyCode::Enter)], [[], []], "a question that went out of sight");
+    assert_eq!(desk.keys("q"), [Cmd::Quit]);
+    desk.model.drawn(59, 40);
+    assert_eq!(desk.press(KeyCode::Enter), []);
+    desk.model.drawn(60, 16);
+    desk.press(KeyCode::Tab);
+    assert_eq!(desk.press(KeyCode::Enter), [Cmd::Kill { act: ActId(1), slot: Slot(0) }], "as it was left");
+}
+
+/// Law: a word that is no command does nothing. What only resembles it is run when it was gone to.
+#[test]
+fn the_palette_guesses_nothing() {
+    let mut desk = Desk::whole();
+    for typed in ["nodes", "stop", "rm", "reset", "ex", "lk", "heall", "leader"] {
+        desk.keys(":");
+        desk.keys(typed);
+        assert_eq!(desk.press(KeyCode::Enter), [], "{typed}");
+        assert!(desk.model.dialog.is_none(), "{typed}");
+        assert_eq!(toast(&desk), format!("no such command: {typed}"));
+    }
+    desk.keys(":");
+    assert_eq!(desk.press(KeyCode::Enter), []);
+    assert!(desk.model.dialog.is_none(), "nothing was said, nothing is asked");
+    desk.keys(":until");
+    assert_eq!(desk.press(KeyCode::Enter), []);
+    assert!(toast(&desk).starts_with("until wants a word: election, leader"), "{}", toast(&desk));
+    desk.keys(":nodes");
+    desk.press(KeyCode::Up);
+    let found = desk.press(KeyCode::Enter);
+    assert!(matches!(&found[..], [Cmd::Heal { .. }]), "gone to: {found:?}");
+    desk.keys(":nodes");
+    desk.press(KeyCode::Up);
+    desk.press(KeyCode::Backspace);
+    assert_eq!(desk.press(KeyCode::Enter), [], "typing chooses anew");
+    for (typed, cmd) in [("exit", Cmd::Quit), ("quit", Cmd::Quit), ("REPAINT", Cmd::Repaint), ("du", Cmd::Dump)] {
+        desk.keys(":");
+        desk.keys(typed);
+        assert_eq!(desk.press(KeyCode::Enter), [cmd], "{typed}");
+    }
 }

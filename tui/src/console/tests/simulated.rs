@@ -145,11 +145,11 @@ fn it_runs_to_what_is_named_and_no_further() {
     assert_eq!(to("fault").1, "> crash n5");
     assert_eq!(to("event").1, "> run 100ms");
     to("fault");
-    let said = "no fault any more: the scenario is over: no law was broken, and its expectation held";
-    assert_eq!(toast(&console), (Tone::Good, said));
+    let over = "the scenario is over: no law was broken, and its expectation held";
+    assert_eq!(toast(&console), (Tone::Good, &*format!("{over}; no fault came")));
     assert_eq!(times(&console), (1_750, 1_750));
     console.write(":until fault\n");
-    assert_eq!(toast(&console).1, "no fault after this");
+    assert_eq!(toast(&console).1, format!("{over}; no fault after this"));
     console.write("{");
     assert!(times(&console).0 < 1_750, "what was simulated can be gone back through");
     console.write(":until soon\n");

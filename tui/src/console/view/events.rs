@@ -9,7 +9,7 @@ use ratatui::{
 use super::{framed, put, span};
 use crate::console::{
     events::{self, Reading},
-    model::{Model, Pane},
+    model::{Model, Pane, Source},
     text::{count, fit, minute_ms, wrap},
     theme::Tone,
 };
@@ -39,7 +39,11 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     } else if model.shown().events.is_empty() {
         let hint = match model.shown().live() {
             0 => " no node answers yet, the console keeps trying; raftdeck up starts nodes",
-            _ => " nothing happened yet: K kills a node, x cuts links, s submits a job",
+            _ if model.read_only => " nothing happened yet",
+            _ => match model.source {
+                Source::Cluster => " nothing happened yet: K kills a node, x cuts links, s submits a job",
+                Source::Recording | Source::Simulation(_) => " nothing happened yet",
+            },
         };
         put(buf, inner, 0, &Line::from(span(skin, Tone::Dim, hint)));
     }

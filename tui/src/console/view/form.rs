@@ -8,6 +8,7 @@ use ratatui::{
 
 use super::{popup, put, span};
 use crate::console::{
+    deed,
     form::{self, Form, Sheet},
     model::Model,
     text::{fit, width, wrap},
@@ -39,7 +40,9 @@ pub(super) fn draw(model: &Model, form: &Form, area: Rect, buf: &mut Buffer) {
         _ if !names.is_empty() => (Tone::Dim, format!("known: {}", names.join(" "))),
         Sheet::Submit => (Tone::Dim, String::new()),
         Sheet::OneWay | Sheet::Link | Sheet::Disk | Sheet::Pause | Sheet::Clock | Sheet::Add => {
-            (Tone::Dim, format!("same as: raftdeck {}", form.words().join(" ")))
+            let words = form.words();
+            let same_as = || format!("same as: raftdeck {}", words.join(" "));
+            (Tone::Dim, if deed::is_whole(&words) { same_as() } else { String::new() })
         }
     };
     for (at, text) in wrap(&below.1, wide).into_iter().take(2).enumerate() {

@@ -51,6 +51,11 @@ const WIDTH_LARGE: u16 = 170;
 /// From this height on, the timeline is always there.
 const HEIGHT_TAPE: u16 = 36;
 
+/// Whether a terminal of this size has room for the essentials only. What would be asked could not be read there.
+pub(crate) fn is_too_small(columns: u16, rows: u16) -> bool {
+    columns < WIDTH_MIN || rows < HEIGHT_MIN
+}
+
 /// Draws everything.
 pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
     render(model, frame.area(), frame.buffer_mut());
@@ -62,7 +67,7 @@ pub(crate) fn render(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let picture = Picture::of(model.shown());
-    if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
+    if is_too_small(area.width, area.height) {
         small::draw(model, &picture, area, buf);
         return;
     }

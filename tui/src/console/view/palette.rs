@@ -14,8 +14,8 @@ use crate::console::{
     theme::Tone,
 };
 
-/// Rows that the marks take.
-const MARKS: usize = 7;
+/// Cells of a mark with its space.
+const MARK: usize = 12;
 
 pub(super) fn draw(model: &Model, palette: &Palette, area: Rect, buf: &mut Buffer) {
     let skin = &model.skin;
@@ -32,7 +32,7 @@ pub(super) fn draw(model: &Model, palette: &Palette, area: Rect, buf: &mut Buffe
     ];
     put(buf, inner, 0, &Line::from(typed));
     let wide = usize::from(inner.width);
-    let foot = if palette.help { marks(model) } else { words(model, wide) };
+    let foot = if palette.help { marks(model, wide) } else { words(model, wide) };
     let feet = if usize::from(inner.height) > foot.len() + 8 { foot.len() } else { 0 };
     let rows = palette::rows(model, palette);
     let room = usize::from(inner.height).saturating_sub(1 + feet);
@@ -60,10 +60,10 @@ fn words(model: &Model, wide: usize) -> Vec<Line<'static>> {
     std::iter::once(Line::default()).chain(dim).collect()
 }
 
-fn marks(model: &Model) -> Vec<Line<'static>> {
+fn marks(model: &Model, wide: usize) -> Vec<Line<'static>> {
     let skin = &model.skin;
     let glyphs = &skin.glyphs;
-    let rows: [(&str, String); MARKS] = [
+    let rows: [(&str, String); 7] = [
         ("[7] (7)", "entry of term 7: committed; stored only".to_owned()),
         ("!6!", "differs from the leader's entry at that index".into()),
         ("STALE ldr", "leads in an old term, or reaches no majority".into()),
@@ -72,8 +72,12 @@ fn marks(model: &Model) -> Vec<Line<'static>> {
         (glyphs.leader, format!("leader   {} down   {} cut   {} missing", glyphs.down, glyphs.cut, glyphs.missing)),
         ("timeline", timeline::legend().into()),
     ];
-    let line = |(mark, means): (&str, String)| {
-        Line::from(vec![span(skin, Tone::Title, fit(mark, 12, false)), Span::raw(means)])
-    };
-    std::iter::once(Line::default()).chain(rows.into_iter().map(line)).collect()
+    let lines = rows.into_iter().flat_map(|(mark, means)| {
+        let line = |(at, means)| {
+            let mark = if at == 0 { mark } else { "" };
+            Line::from(vec![span(skin, Tone::Title, fit(mark, MARK, false)), Span::raw(means)])
+        };
+        wrap(&means, wide.saturating_sub(MARK)).into_iter().enumerate().map(line).collect::<Vec<_>>()
+    });
+    std::iter::once(Line::default()).chain(lines).collect()
 }

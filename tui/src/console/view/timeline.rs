@@ -92,7 +92,7 @@ fn marks(model: &Model, slices: &[(u64, Option<(Slice, u64)>)], here: u64) -> (&
         }
         match slice.and_then(|(s, _)| s.mark) {
             Some('E') => span(&model.skin, Tone::Warn, "E"),
-            Some('H' | 'R') => span(&model.skin, Tone::Good, "H"),
+            Some(mark @ ('H' | 'R')) => span(&model.skin, Tone::Good, mark.to_string()),
             Some(mark) => span(&model.skin, Tone::Bad, mark.to_string()),
             None => Span::raw(" "),
         }
@@ -100,7 +100,7 @@ fn marks(model: &Model, slices: &[(u64, Option<(Slice, u64)>)], here: u64) -> (&
     ("faults", slices.iter().map(cell).collect())
 }
 
-/// The letters of the last row, for the page of keys.
+/// The letters of the last row, for the page of keys: in one line from 120 columns on.
 pub(super) fn legend() -> &'static str {
-    "K kill   X cut   H healed   R restart   E election   ! a node lost   ? no leader"
+    "K kill  X cut  H healed  R restart  E election  ! a node lost  ? no leader"
 }
