@@ -616,7 +616,7 @@ impl Cluster {
         self.start(id)?;
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.up.is_some()) else { return Ok(()) };
         if let Err(error) = node.disk.find_rot() {
-            self.disk_failed(id, &error);
+            self.tables_failed(id, &error);
         }
         self.start(id)
     }
@@ -905,12 +905,21 @@ impl Cluster {
         }
         let Some((changes, start)) = up.replica.take_changes(up.remembered) else { return Ok(()) };
         if let Err(error) = node.disk.remember(&changes, &start) {
-            self.disk_failed(id, &error);
+            self.tables_failed(id, &error);
             return Ok(());
         }
         up.replica.remembered(&changes);
         up.remembered = Index(changes.applied);
         self.handle(id, vec![Input::Remembered(Index(changes.applied))])
+    }
+
+    /// Rot is found: the tables are given up, and with them, if the log was cut, all that they stood for. It is now that the
+    /// disk loses it.
+    fn tables_failed(&mut self, id: NodeId, error: &StorageError) {
+        if matches!(error, StorageError::Damaged(_)) {
+            self.note_hurt(id, true);
+        }
+        self.disk_failed(id, error);
     }
 
     /// The process ends with the cause: nothing is known about its disk any more.

@@ -1,7 +1,7 @@
 //! Who leads, and for how long nobody did: the measured effect of what was done to the cluster.
 //!
 //! Measured in the nodes' own times, not by when their words came here. It begins when the old leader was last heard by so many
-//! that they are a majority with it, which each follower's status tells to the tick: one that is cut off together with its
+//! that they are a majority with it, which each follower's status tells to the tick, and a connection that broke: one that is cut off together with its
 //! leader hears it for longer, and is no sign that there was one. It ends when the new one says that it leads.
 
 use std::collections::BTreeMap;
@@ -37,6 +37,14 @@ impl Reign {
     /// A node told that it leads.
     pub(crate) fn elected(&mut self, term: Term, id: NodeId, at_ms: u64) {
         self.elected = self.elected.max(Some((term, id, at_ms)));
+    }
+
+    /// A node's connection to another one broke: until then it was there.
+    pub(crate) fn link_lost(&mut self, at: NodeId, peer: NodeId, at_ms: u64) {
+        if self.last.is_some_and(|(leader, _)| leader == peer) {
+            let heard_at_ms = self.heard_at_ms.entry(at).or_default();
+            *heard_at_ms = (*heard_at_ms).max(at_ms);
+        }
     }
 
     /// Looks at what live nodes say now, and at the leader among them that has a majority. Tells of a change from one

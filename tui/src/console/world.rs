@@ -405,6 +405,9 @@ impl World {
         self.tape.observed(self.now.run_ms, o);
         self.trace.observed(o);
         self.lost(o);
+        if o.kind() == wire::ObservationKind::Link && !o.granted {
+            self.reign.link_lost(NodeId(o.node), NodeId(o.peer), o.at_ms);
+        }
         match o.kind() {
             wire::ObservationKind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
             wire::ObservationKind::Fault if o.cause != "healed" && o.cause != "ran out" => {

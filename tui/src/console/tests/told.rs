@@ -166,6 +166,22 @@ fn the_time_without_a_leader_is_measured_by_the_nodes() {
     assert!(desk.model.live.reign.lost.is_none());
 }
 
+/// Statuses come ten times a second; that the connections to a process broke is told at once.
+#[test]
+fn a_leader_was_there_until_the_connections_to_it_broke() {
+    let mut desk = Desk::whole();
+    for (seq, node) in [(1, 1), (2, 3)] {
+        let kind = wire::ObservationKind::Link.into();
+        desk.observe(wire::Observation { seq, node, peer: 2, at_ms: UNIX_MS + 460, kind, ..Default::default() });
+    }
+    desk.lose(2);
+    desk.status(wire::NodeStatus { role: wire::Role::Leader.into(), term: 8, at_ms: UNIX_MS + 500, ..status(3) });
+    assert_eq!(
+        events(&desk).last().map(String::as_str),
+        Some("console: n3 leads T8; the cluster had no leader for 40ms")
+    );
+}
+
 #[test]
 fn a_node_of_another_cluster_is_shown_and_not_believed() {
     let mut desk = Desk::new(3);
