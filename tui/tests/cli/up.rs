@@ -187,9 +187,10 @@ fn inside_tmux_a_node_restarts_in_its_tab_which_is_shown_and_outlives_it() {
     assert_eq!(fs::read_to_string(home.join("tab")).unwrap(), tab, "in its place");
     let (code, _, stderr) = said(&call(&["kill", "n1", "--hard"]).output().unwrap());
     assert_eq!((code, stderr.as_str()), (0, ""), "{second}");
-    // The server notices it soon, and keeps how it ended.
-    let dead = || windows("#{window_name} #{pane_dead} #{pane_dead_signal}");
-    wait_for("a dead pane", || (dead() == "mine 0 \nn1 1 9\n").then_some(()));
+    // The server notices it soon, and keeps the pane. Of which signal it died, tmux 3.3 often does not know: it sees the end of
+    // the terminal before that of the process.
+    let dead = || windows("#{window_name} #{pane_dead}");
+    wait_for("a dead pane", || (dead() == "mine 0\nn1 1\n").then_some(()));
     let folder = Folder::open(&dir.path().join(".raftdeck")).unwrap();
     let n1 = folder.node("n1").unwrap();
     assert_eq!(folder.show_tab(n1), Ok("it is in tmux".into()));
