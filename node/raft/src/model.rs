@@ -216,17 +216,21 @@ fn two_changes_follow_each_other() {
     explore(Bounds { name: "two changes", at_most, changes, timeouts: vec![nodes([2, 3])], reached, ..two });
 }
 
-/// Minutes, in release mode: `cargo test --release -p raftdeck-raft model:: -- --ignored --nocapture`.
+/// Minutes, in release mode, like the other long ones: `cargo test --release -p raftdeck-raft model:: -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes"]
-fn far() {
-    let reached = vec![Reached::SecondLeader, Reached::Command];
+fn far_with_slow_disks() {
     let at_most = Times { proposals: 2, crashes: 1, ..Times::default() };
     let (timeouts, may_crash) = (vec![nodes([2])], nodes([1, 2, 3]));
-    let slow_disk = Bounds { name: "far: slow disks", slow_disk: true, at_most, timeouts, may_crash, ..led() };
-    explore(Bounds { reached: reached.clone(), ..slow_disk });
+    let reached = vec![Reached::SecondLeader, Reached::Command];
+    explore(Bounds { name: "far: slow disks", slow_disk: true, at_most, timeouts, may_crash, reached, ..led() });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn far_with_damage() {
     let at_most = Times { proposals: 1, damages: 1, crashes: 1, ..Times::default() };
     let (timeouts, may_crash) = (vec![nodes([2]), nodes([1])], nodes([3]));
-    let damage = Bounds { name: "far: damage", at_most, timeouts, may_crash, ..led() };
-    explore(Bounds { reached: vec![Reached::SecondLeader, Reached::Command, Reached::Refill], ..damage });
+    let reached = vec![Reached::SecondLeader, Reached::Command, Reached::Refill];
+    explore(Bounds { name: "far: damage", at_most, timeouts, may_crash, reached, ..led() });
 }
