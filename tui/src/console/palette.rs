@@ -214,10 +214,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
             model.skin.theme = theme;
             vec![Cmd::Repaint]
         }),
-        "filter" => {
-            update::set_filter(model, word);
-            Ok(Vec::new())
-        }
+        "filter" => update::set_filter(model, word).map(|()| Vec::new()),
         _ if deed::knows(name) => {
             if must_be_live(model, name) {
                 return Ok(Vec::new());

@@ -257,9 +257,14 @@ pub(crate) fn kept(model: &Model) -> String {
 }
 
 /// Gives the view a filter; an empty one takes it away.
-pub(crate) fn set_filter(model: &mut Model, text: &str) {
-    model.filters.insert(model.view, Filter::new(text));
+///
+/// # Errors
+/// It is none, in one line; the one before stays in force.
+pub(crate) fn set_filter(model: &mut Model, text: &str) -> Result<(), String> {
+    let filter = Filter::new(text, browse::fields(model.view))?;
+    model.filters.insert(model.view, filter);
     model.reading = Reading::Follow;
+    Ok(())
 }
 
 fn mark(model: &mut Model) {

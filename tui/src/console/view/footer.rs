@@ -8,6 +8,8 @@ use ratatui::{
 
 use super::{put, span};
 use crate::console::{
+    browse,
+    filter::Filter,
     keymap::Row,
     keys::Action,
     model::{Dialog, Model, Source, View},
@@ -52,12 +54,16 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
     if let Some(Dialog::Filter(field)) = &model.dialog {
         let (before, after) = field.halves();
         let say = |tone, text: String| span(&model.skin, tone, text);
+        let (tone, hint) = match Filter::new(&field.text(), browse::fields(model.view)) {
+            Ok(_) => (Tone::Dim, "words !words node:n2 term>6   enter: keep   esc: none".into()),
+            Err(why) => (Tone::Warn, why),
+        };
         let line = vec![
             say(Tone::Key, " /".into()),
             Span::raw(before),
             say(Tone::Cursor, after.chars().next().map_or(" ".into(), String::from)),
             Span::raw(after.chars().skip(1).collect::<String>()),
-            say(Tone::Dim, "   words !words node:n2 term>6   enter: keep   esc: none".into()),
+            say(tone, format!("   {hint}")),
         ];
         put(buf, area, 0, &Line::from(line));
         return;
