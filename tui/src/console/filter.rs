@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn a_word_that_its_field_could_never_have_is_no_filter() {
         let number = "write term:6, term>6 or term<6";
-        let states = "write state: and one of scheduled, available, running, retryable, completed, cancelled, discarded";
+        let states =
+            "write state: and one of scheduled, available, running, retryable, completed, cancelled, discarded";
         for (text, why) in [
             ("votes term>abc", format!("term>abc is no filter: {number}")),
             ("!term:", format!("!term: is no filter: {number}")),

@@ -210,7 +210,10 @@ mod tests {
             more: false,
         };
         let ids = |filter: &str, by, reversed| {
-            listed(&page, Some(&Filter::new(filter, FIELDS).unwrap()), by, reversed).iter().map(|j| j.id).collect::<Vec<_>>()
+            listed(&page, Some(&Filter::new(filter, FIELDS).unwrap()), by, reversed)
+                .iter()
+                .map(|j| j.id)
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids("", By::Id, false), [3, 2, 1]);
         assert_eq!(ids("state:running", By::Attempt, false), [1, 3]);
