@@ -10,10 +10,12 @@
 //! - the error says which of three things happened: nothing was done ([`ClientError::Unreachable`]), it was refused
 //!   ([`ClientError::Refused`]), or nobody can say ([`ClientError::Unknown`]). The last is never reported as one of the
 //!   others;
+//! - a client that is [attended](Client::attended) gives up at once where no node takes a connection;
 //! - a call is never done twice: one whose session has expired is sent in another one only if no earlier attempt can have
 //!   been done.
 
 use std::{
+    collections::BTreeSet,
     error::Error as _,
     future::Future,
     io,
@@ -67,6 +69,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// Pause before asking a cluster again that has no room: sooner would only keep it full.
 const PAUSE_FULL: Duration = Duration::from_millis(200);
 
+/// A wait that has lasted so long is told to whoever attends.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// Longest wait of a claim for work.
 pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -113,6 +118,8 @@ pub enum ClientError {
 pub struct Client {
     routes: Routes,
     sessions: Sessions,
+    /// Told of a long wait, if somebody sits before it.
+    attended: Option<fn(&str)>,
 }
 
 /// How long a call may take, from when.
@@ -136,7 +143,16 @@ impl Client {
     /// # Errors
     /// The list is empty.
     pub fn new(addresses: impl IntoIterator<Item = String>) -> Result<Client, ClientError> {
-        Ok(Client { routes: Routes::new(addresses.into_iter().collect())?, sessions: Sessions::default() })
+        let routes = Routes::new(addresses.into_iter().collect())?;
+        Ok(Client { routes, sessions: Sessions::default(), attended: None })
+    }
+
+    /// For a caller at a terminal. A worker outlives a cluster that is down for a while; a person wants to know it: a call
+    /// that every node refuses the connection for has failed. A wait that may well end in an answer, as during an election,
+    /// goes on, and `told` hears once a call what for.
+    #[must_use]
+    pub fn attended(self, told: fn(&str)) -> Client {
+        Client { attended: Some(told), ..self }
     }
 
     /// Submits one job.
@@ -324,6 +340,9 @@ impl Client {
     {
         let mut maybe_done = false;
         let mut no_room = None;
+        let mut is_told = false;
+        // Those that refused since one last took a connection.
+        let mut refused_by: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut last = String::from("no time was given");
         loop {
             let left = patience.left();
@@ -360,6 +379,15 @@ impl Client {
                 }
                 Code::Unavailable if never_sent(&status) => {
                     self.routes.leave(&address);
+                    refused_by.insert(Arc::clone(&address));
+                    let all = self.routes.addresses();
+                    if self.attended.is_some() && all.iter().all(|one| refused_by.contains(one.as_str())) {
+                        last = format!("tried {}", all.join(", "));
+                        return Err(Failed::For(match maybe_done {
+                            true => ClientError::Unknown(last),
+                            false => ClientError::Unreachable(last),
+                        }));
+                    }
                     PAUSE
                 }
                 Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal => {
@@ -377,6 +405,13 @@ impl Client {
                 | Code::DataLoss
                 | Code::Unauthenticated => return Err(Failed::For(refused(&status))),
             };
+            if !never_sent(&status) {
+                refused_by.clear();
+            }
+            if let Some(told) = self.attended.filter(|_| !is_told && patience.start.elapsed() >= TOLD_AFTER) {
+                told(&format!("waiting, up to {} s in all: {last}", patience.within.as_secs()));
+                is_told = true;
+            }
             tokio::time::sleep(pause.min(patience.left())).await;
         }
         let last = format!("gave up after {} ms; last answer from {last}", patience.within.as_millis());
@@ -424,7 +459,8 @@ pub fn words(status: &Status) -> String {
 }
 
 /// True if the connection was never made, so that the request cannot have been seen.
-fn never_sent(status: &Status) -> bool {
+#[must_use]
+pub fn never_sent(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<io::Error>() {

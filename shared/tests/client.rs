@@ -210,6 +210,31 @@ async fn no_later_refusal_for_want_of_room_hides_an_attempt_that_may_have_been_d
     }
 }
 
+/// Two addresses at which nobody listens.
+fn nobody() -> [String; 2] {
+    ["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()]
+}
+
+#[tokio::test]
+async fn where_every_node_refuses_an_attended_call_has_failed_and_any_other_goes_on() {
+    let attended = Client::new(nobody()).unwrap().attended(|_| {});
+    match outcome(&attended, LONG).await.unwrap_err() {
+        ClientError::Unreachable(words) => assert_eq!(words, "tried 127.0.0.1:1, 127.0.0.1:2"),
+        other => panic!("{other:?}"),
+    }
+    match outcome(&Client::new(nobody()).unwrap(), SHORT).await.unwrap_err() {
+        ClientError::Unreachable(words) => assert!(words.starts_with("gave up after 400 ms"), "{words}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_attended_call_waits_while_one_node_answers() {
+    let (_, address) = Told::serve([Answer::Error(Code::Aborted), Answer::Error(Code::Aborted), Answer::Ok]).await;
+    let client = Client::new(nobody().into_iter().chain([address])).unwrap().attended(|_| {});
+    assert_eq!(outcome(&client, LONG).await.unwrap(), 7);
+}
+
 #[tokio::test]
 async fn any_other_refusal_is_told_at_once() {
     let (told, client) = Told::client([Answer::Error(Code::InvalidArgument), Answer::Ok]).await;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use raftdeck_shared::{
-    client::{LEADER_HEADER, MEMBERS_HEADER},
+    client::{LEADER_HEADER, MEMBERS_HEADER, never_sent},
     wire::{self, admin_client::AdminClient},
 };
 use thiserror::Error;
@@ -110,6 +110,8 @@ impl Steer {
         Fut: Future<Output = Result<Response<Rep>, Status>>,
     {
         let start = Instant::now();
+        // Nodes in a row that took no connection.
+        let mut refused_by = 0;
         let mut last = String::from("no address was given");
         while let Some(address) = self.addresses.front().cloned() {
             let Some(left) = self.within.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { break };
@@ -118,11 +120,17 @@ impl Steer {
                 Err(status) => status,
             };
             last = format!("{address}: {}", why(&status));
+            refused_by = if never_sent(&status) { refused_by + 1 } else { 0 };
+            if refused_by >= self.addresses.len() {
+                self.addresses.rotate_left(1);
+                let all: Vec<&str> = self.addresses.iter().map(String::as_str).collect();
+                return Err(SteerError::NotDone(format!("no node reachable: tried {}", all.join(", "))));
+            }
             match status.code() {
                 Code::FailedPrecondition if self.follow(&address, &status) => continue,
                 // Nobody leads here yet, or the leader has something else to end first.
                 Code::FailedPrecondition | Code::ResourceExhausted => {}
-                Code::Unavailable if why(&status) == "connection refused" => {}
+                Code::Unavailable if never_sent(&status) => {}
                 Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal => {
                     match again {
                         Again::May => {}

@@ -28,6 +28,7 @@
 
 mod checks;
 mod cluster;
+mod cue;
 mod disk;
 mod expect;
 mod network;
@@ -46,8 +47,9 @@ mod workload;
 
 pub use cluster::{
     Cluster, Happening, Options, Steer,
-    watch::{Deed, News, Scene, Sink, Word},
+    watch::{News, Scene, Sink, Word},
 };
+pub use cue::Cue;
 pub use network::{Arrival, Traffic, Weather};
 pub use play::{PlayError, play, rewrite};
 pub use scenario::{Act, Clockwork, Command, Expect, Fate, ParseError, Place, Request, Scenario, Sky, View};

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use raftdeck_node::compaction::Retention;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{cluster::watch::Deed, network::Weather};
+use crate::{cue::Cue, network::Weather};
 
 /// A kind of fault, or of what an operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ impl Kind {
         Kind::Compact,
     ];
 
-    pub(crate) fn deed(self) -> Deed {
+    pub(crate) fn cue(self) -> Cue {
         match self {
             Kind::Crash
             | Kind::CrashAll
@@ -81,7 +81,7 @@ impl Kind {
             | Kind::RotDisk
             | Kind::CutFile
             | Kind::WipeDisk
-            | Kind::LoseDisk => Deed::Kill,
+            | Kind::LoseDisk => Cue::Kill,
             Kind::Pause
             | Kind::PauseLeader
             | Kind::Cut
@@ -96,8 +96,8 @@ impl Kind {
             | Kind::FailWrite
             | Kind::FullDisk
             | Kind::ClockJump
-            | Kind::ClockRate => Deed::Break,
-            Kind::Transfer | Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters | Kind::Compact => Deed::Life,
+            | Kind::ClockRate => Cue::Break,
+            Kind::Transfer | Kind::AddNode | Kind::RemoveNode | Kind::ReplaceVoters | Kind::Compact => Cue::Life,
         }
     }
 

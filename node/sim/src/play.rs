@@ -9,10 +9,8 @@ use raftdeck_raft::NodeId;
 use thiserror::Error;
 
 use crate::{
-    cluster::{
-        Cluster, Happening, Options, Steer,
-        watch::{Deed, Sink},
-    },
+    cluster::{Cluster, Happening, Options, Steer, watch::Sink},
+    cue::Cue,
     expect::{self, Answer},
     scenario::{Act, Clockwork, Command, Expect, ParseError, Request, Scenario, Sky, View},
     vfs::{Drive, Operation},
@@ -79,13 +77,13 @@ pub(crate) fn perform(
     for (at, (line, command)) in scenario.lines.iter().enumerate() {
         let Some(command) = command else {
             if let Some(stage) = &mut stage {
-                stage.cluster.announce(Deed::Comment, || line.clone());
+                stage.cluster.announce(Cue::Comment, || line.clone());
             }
             tell(line, &[]);
             continue;
         };
-        if let (Some(stage), Some(deed)) = (&mut stage, deed(command)) {
-            stage.cluster.announce(deed, || line.clone());
+        if let (Some(stage), Some(cue)) = (&mut stage, cue(command)) {
+            stage.cluster.announce(cue, || line.clone());
         }
         let stopped = |stop| match stop {
             Stop::Violation(violation) => PlayError::Violation { command: line.clone(), violation },
@@ -104,7 +102,7 @@ pub(crate) fn perform(
             (_, None) => unreachable!("a scenario begins with its cluster"),
         };
         if let (Some(stage), Command::Expect(_)) = (&mut stage, command) {
-            stage.cluster.announce(Deed::Proof, || format!("{line}: so it is"));
+            stage.cluster.announce(Cue::Proof, || format!("{line}: so it is"));
         }
         tell(line, &happened);
     }
@@ -115,19 +113,19 @@ pub(crate) fn perform(
 }
 
 /// What a command does to the cluster; none for an expectation, of which it is not known before.
-fn deed(command: &Command) -> Option<Deed> {
+fn cue(command: &Command) -> Option<Cue> {
     match command {
         Command::Cluster { .. } | Command::Show(_) | Command::Expect(_) => None,
-        Command::Run(_) | Command::Ask(..) => Some(Deed::Life),
-        Command::Cut { .. } | Command::Clog(..) | Command::Weather(_) | Command::Clock(..) => Some(Deed::Break),
-        Command::Age(..) => Some(Deed::Kill),
-        Command::Heal | Command::Unclog(..) => Some(Deed::Mend),
+        Command::Run(_) | Command::Ask(..) => Some(Cue::Life),
+        Command::Cut { .. } | Command::Clog(..) | Command::Weather(_) | Command::Clock(..) => Some(Cue::Break),
+        Command::Age(..) => Some(Cue::Kill),
+        Command::Heal | Command::Unclog(..) => Some(Cue::Mend),
         Command::Do(act, _) => Some(match act {
-            Act::Crash | Act::Tear | Act::Wipe | Act::Lose => Deed::Kill,
-            Act::Reset | Act::Pause | Act::Hold | Act::Fail => Deed::Break,
-            Act::Resume | Act::Release => Deed::Mend,
-            Act::Start | Act::Join => Deed::Start,
-            Act::Timeout => Deed::Life,
+            Act::Crash | Act::Tear | Act::Wipe | Act::Lose => Cue::Kill,
+            Act::Reset | Act::Pause | Act::Hold | Act::Fail => Cue::Break,
+            Act::Resume | Act::Release => Cue::Mend,
+            Act::Start | Act::Join => Cue::Start,
+            Act::Timeout => Cue::Life,
         }),
     }
 }

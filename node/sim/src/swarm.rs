@@ -17,8 +17,9 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _
 use crate::{
     cluster::{
         Cluster, Happening, Options,
-        watch::{Deed, Sink, Unwatched},
+        watch::{Sink, Unwatched},
     },
+    cue::Cue,
     network::{Traffic, Weather},
     plan::Plan,
     show::asserted,
@@ -197,12 +198,12 @@ impl Run<'_> {
             Struck::Fault(kind, node) => {
                 *self.counts.faults.entry(kind.name()).or_default() += 1;
                 let line = format!("fault {number}: {} {node}", kind.name());
-                self.cluster.announce(kind.deed(), || line.clone());
+                self.cluster.announce(kind.cue(), || line.clone());
                 self.say(now_us, || line);
             }
             Struck::Mended => {
                 let line = format!("fault {number}: some things are mended");
-                self.cluster.announce(Deed::Mend, || line.clone());
+                self.cluster.announce(Cue::Mend, || line.clone());
                 self.say(now_us, || line);
             }
             Struck::Nothing => {}
@@ -260,7 +261,7 @@ impl Run<'_> {
         *self.counts.reached.entry("majority-healed").or_default() += 1;
         let named = core.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ");
         self.cluster
-            .announce(Deed::Mend, || format!("{named} are healed, the others not: they must elect and acknowledge"));
+            .announce(Cue::Mend, || format!("{named} are healed, the others not: they must elect and acknowledge"));
         for id in self.cluster.ids() {
             if core.contains(&id) {
                 mend_node(&mut self.cluster, id)?;
@@ -381,7 +382,7 @@ impl Run<'_> {
     /// Everything healed: the cluster must come to rest, nothing may be missing, and nothing may disturb it.
     fn rest(&mut self, content: Option<Term>) -> Result<(), Violation> {
         self.cluster.heal();
-        self.cluster.announce(Deed::Mend, || "everything is healed: it must come to rest, with nothing lost".into());
+        self.cluster.announce(Cue::Mend, || "everything is healed: it must come to rest, with nothing lost".into());
         self.calm_weather();
         for id in self.cluster.ids() {
             mend_node(&mut self.cluster, id)?;

@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 fn missing(root: &Path, name: &str) -> Option<String> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let exists = if let Some(law) = name.strip_prefix("Violation::") {
-        let checked = ["checks", "cluster", "swarm", "workload"].map(|file| read(&format!("node/sim/src/{file}.rs")));
+        let checked =
+            ["checks", "cluster/ask", "swarm", "workload"].map(|file| read(&format!("node/sim/src/{file}.rs")));
         checked.iter().any(|code| code.contains(&format!("Violation::{law}")))
     } else if name.ends_with(".scn") {
         root.join("node/sim/scenarios").join(name).exists()

@@ -57,6 +57,11 @@ impl Routes {
         Ok(route)
     }
 
+    /// Every node that is known.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.0.lock().expect("no holder panics").addresses.clone()
+    }
+
     /// A node decided: it is the leader.
     pub(super) fn leads(&self, address: &str) {
         let mut known = self.0.lock().expect("no holder panics");

@@ -110,6 +110,12 @@ pub enum Verb {
     Job {
         /// Its id
         id: u64,
+        /// Only what it was given, byte for byte
+        #[arg(long, conflicts_with_all = ["output", "json"])]
+        payload: bool,
+        /// Only what it has brought, byte for byte
+        #[arg(long, conflicts_with = "json")]
+        output: bool,
     },
     /// Cancel a job
     Cancel {

@@ -34,9 +34,13 @@ impl Failure {
     }
 }
 
-/// A closed stderr is no reason to fail differently.
 fn tell(message: &str) {
-    let line = format!("error: {}\n", plain(message.trim_end()));
+    remark(&format!("error: {}", message.trim_end()));
+}
+
+/// Puts a line on stderr. One that is closed is no reason to fail differently.
+pub fn remark(message: &str) {
+    let line = format!("{}\n", plain(message));
     let _ = io::Write::write_all(&mut io::stderr().lock(), line.as_bytes());
 }
 

@@ -1,5 +1,6 @@
 //! `jobs`, `job`, `cancel`: looking at jobs and ending them.
 
+use bytes::Bytes;
 use raftdeck_jobs::JobState;
 use raftdeck_shared::{
     client::ClientError,
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     args::Jobs,
+    excerpt::{excerpt, in_json},
     failure::Failure,
     out::{Out, table},
     target::{CALL_WITHIN, Target},
@@ -43,8 +45,12 @@ struct Whole {
     #[serde(flatten)]
     line: Line,
     result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_base64: Option<String>,
     error: Option<String>,
-    payload: String,
+    payload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
     completed_token: Option<u64>,
     history: Vec<Event>,
     applied: u64,
@@ -65,6 +71,32 @@ struct Cancelled {
     state: &'static str,
     index: u64,
 }
+
+/// What of a job is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything, for people or as JSON.
+    Whole,
+    /// The bytes it was given.
+    Payload,
+    /// The bytes it has brought.
+    Output,
+}
+
+impl Part {
+    /// As the command line asks for it; it takes one of the two at most.
+    #[must_use]
+    pub fn of(payload: bool, output: bool) -> Part {
+        match (payload, output) {
+            (true, _) => Part::Payload,
+            (false, true) => Part::Output,
+            (false, false) => Part::Whole,
+        }
+    }
+}
+
+/// Cells before what a label stands for.
+const LABEL: usize = 9;
 
 /// The word for a state as it comes over the wire.
 #[must_use]
@@ -117,29 +149,35 @@ impl Whole {
             what: event.what.clone(),
             note: event.note.clone(),
         };
-        let completed = job.state == i32::from(Wire::Completed);
+        let (result, result_base64) = output(job).map(|bytes| in_json(bytes)).unwrap_or_default();
+        let (payload, payload_base64) = in_json(&job.payload);
         Whole {
             line: Line::of(job),
-            result: completed.then(|| String::from_utf8_lossy(&job.result).into_owned()),
+            result,
+            result_base64,
             error: (!job.error.is_empty()).then(|| job.error.clone()),
-            payload: String::from_utf8_lossy(&job.payload).into_owned(),
+            payload,
+            payload_base64,
             completed_token: job.completed_token,
             history: job.history.iter().map(event).collect(),
             applied,
         }
     }
 
-    fn words(&self) -> String {
+    fn words(&self, job: &wire::Job) -> String {
         let Line { id, state, index, queue, handler, priority, attempt, max_attempts } = &self.line;
         let mut words = format!(
-            "job {id} {state}: handler {}, queue {}, priority {priority}, attempt {attempt} of {max_attempts}, submitted at index {index}\npayload  {}",
+            "job {id} {state}: handler {}, queue {}, priority {priority}, attempt {attempt} of {max_attempts}, submitted at index {index}",
             plain(handler),
             plain(queue),
-            plain(&self.payload)
         );
-        if let Some(result) = &self.result {
-            let token = self.completed_token.map_or_else(String::new, |token| format!(" (under token {token})"));
-            words += &format!("\nresult   {}{token}", plain(result).trim_end());
+        let part = |bytes: &[u8], name: &str| excerpt(bytes, LABEL, &format!("raftdeck job {id} --{name}"));
+        words += &format!("\npayload  {}", part(&job.payload, "payload"));
+        if let Some(bytes) = output(job) {
+            words += &format!("\noutput   {}", part(bytes, "output"));
+        }
+        if let Some(token) = self.completed_token {
+            words += &format!("\ntoken    {token}");
         }
         if let Some(error) = &self.error {
             words += &format!("\nerror    {}", plain(error));
@@ -150,6 +188,12 @@ impl Whole {
         }
         words
     }
+}
+
+/// What a job has brought; nothing until it is completed.
+#[must_use]
+pub fn output(job: &wire::Job) -> Option<&Bytes> {
+    (job.state == i32::from(Wire::Completed)).then_some(&job.result)
 }
 
 /// `raftdeck jobs`.
@@ -165,7 +209,7 @@ pub async fn list(target: &Target, args: &Jobs, out: Out) -> Result<(), Failure>
         limit: args.limit,
         min_index: 0,
     };
-    let reply = target.client()?.list(request, CALL_WITHIN).await?;
+    let reply = target.attended_client()?.list(request, CALL_WITHIN).await?;
     let jobs = reply.jobs.iter().map(Line::of).collect();
     let list = List { jobs, applied: reply.applied, more: reply.more };
     out.say(&list, || {
@@ -195,12 +239,21 @@ pub async fn list(target: &Target, args: &Jobs, out: Out) -> Result<(), Failure>
 /// `raftdeck job ID`.
 ///
 /// # Errors
-/// There is no such job, or the cluster does not answer.
-pub async fn show(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
-    let reply = target.client()?.get(JobId(id), 0, CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+/// There is no such job, it has not what is asked for, or the cluster does not answer.
+pub async fn show(target: &Target, id: u64, part: Part, out: Out) -> Result<(), Failure> {
+    let reply = target.attended_client()?.get(JobId(id), 0, CALL_WITHIN).await.map_err(|error| about(id, &error))?;
     let job = reply.job.ok_or_else(|| format!("job {id}: no such job"))?;
-    let whole = Whole::of(&job, reply.applied);
-    out.say(&whole, || whole.words())
+    match part {
+        Part::Whole => {
+            let whole = Whole::of(&job, reply.applied);
+            out.say(&whole, || whole.words(&job))
+        }
+        Part::Payload => out.bytes(&job.payload),
+        Part::Output => {
+            let bytes = output(&job).ok_or_else(|| format!("job {id} is {}: it has no output", state(job.state)))?;
+            out.bytes(bytes)
+        }
+    }
 }
 
 /// `raftdeck cancel ID`.
@@ -208,7 +261,7 @@ pub async fn show(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
 /// # Errors
 /// There is no such job, it has ended in another way already, or the cluster does not answer.
 pub async fn cancel(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
-    let reply = target.client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+    let reply = target.attended_client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| about(id, &error))?;
     let cancelled = Cancelled { id, state: state(reply.state), index: reply.index };
     out.say(&cancelled, || match Wire::try_from(reply.state) {
         Ok(Wire::Running) => format!("{id} is running: its worker is told to stop"),
@@ -255,7 +308,8 @@ mod tests {
             serde_json::to_string(&Whole::of(&job, 50)).unwrap(),
             concat!(
                 r#"{"id":17,"state":"completed","index":42,"queue":"default","handler":"echo","priority":5,"#,
-                r#""attempt":1,"max_attempts":25,"result":"hi","error":null,"payload":"h�i","completed_token":43,"#,
+                r#""attempt":1,"max_attempts":25,"result":"hi","error":null,"payload":null,"payload_base64":"aP9p","#,
+                r#""completed_token":43,"#,
                 r#""history":[{"at_ms":5,"index":6,"attempt":1,"what":"completed","note":"by n1"}],"applied":50}"#,
             )
         );

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     failure::Failure,
-    out::{Out, table},
+    out::{Narrow, Out, table_within},
     target::{CALL_WITHIN, Target},
 };
 use crate::{
@@ -158,8 +158,15 @@ pub async fn until(
 pub async fn run(target: &Target, out: Out) -> Result<(), Failure> {
     let reply = steer(target).members().await?;
     let told = Told::of(&reply);
-    out.say(&told, || told.words())
+    out.say(&told, || told.words(out.columns))
 }
+
+/// Addresses go first: `status` has them too.
+const NARROW: Narrow<9> = Narrow {
+    heads: ["NODE", "ID", "ROLE", "API", "PEER", "STORAGE", "MATCH", "LAG", "NOTE"],
+    goes: &[4, 3, 5, 6, 1],
+    verb: "members",
+};
 
 impl Told {
     fn of(reply: &wire::MembersReply) -> Told {
@@ -182,8 +189,7 @@ impl Told {
         Told { leader, term: reply.term, settled: reply.settled, members }
     }
 
-    fn words(&self) -> String {
-        let head = ["NODE", "ID", "ROLE", "API", "PEER", "STORAGE", "MATCH", "LAG", "NOTE"];
+    fn words(&self, columns: Option<usize>) -> String {
         let row = |m: &Member| {
             let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
             let heard = m.heard_ms.is_some();
@@ -207,6 +213,6 @@ impl Told {
         let rows: Vec<[String; 9]> = self.members.iter().map(row).collect();
         let change = if self.settled { "" } else { "; a change is under way" };
         let leader = self.leader.as_deref().unwrap_or("a node that is leaving");
-        format!("{}\n{leader} leads in term {}{change}", table(head, &rows), self.term)
+        format!("{}\n{leader} leads in term {}{change}", table_within(columns, NARROW.heads, &NARROW, &rows), self.term)
     }
 }

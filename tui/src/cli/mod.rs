@@ -1,11 +1,13 @@
 //! The command line: every view of the console as text or JSON, every action as a verb.
 //!
 //! Contract for programs: exit code 0 is done, 1 is refused or failed, 2 is a call that is not understood. With `--json`
-//! stdout holds JSON only, one value a line; what went wrong is always exactly one line `error: ..` on stderr.
+//! stdout holds JSON only, one value a line; what went wrong is always exactly one line `error: ..` on stderr. A wait of more
+//! than a second is told there as well, by a line `waiting, ..`.
 
 pub mod add;
 pub mod args;
 pub mod demo;
+pub mod excerpt;
 pub mod failure;
 pub mod faults;
 pub mod film;
@@ -39,6 +41,7 @@ use raftdeck_shared::{
 use self::{
     args::{Call, Verb},
     failure::{Failure, usage_line},
+    jobs::Part,
     out::Out,
     target::Target,
 };
@@ -102,7 +105,10 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
         Some(Verb::Status) => status::run(&target()?, out).await,
         Some(Verb::Submit(args)) => submit::run(&target()?, args, out).await,
         Some(Verb::Jobs(args)) => jobs::list(&target()?, args, out).await,
-        Some(Verb::Job { id }) => jobs::show(&target()?, *id, out).await,
+        Some(Verb::Job { id, payload, output }) => {
+            let part = Part::of(*payload, *output);
+            jobs::show(&target()?, *id, part, out).await
+        }
         Some(Verb::Cancel { id }) => jobs::cancel(&target()?, *id, out).await,
         Some(Verb::Kill { node, hard: true }) => kill::hard(place, node, out),
         Some(Verb::Kill { node, hard: false }) => kill::run(&target()?, node, out).await,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     failure::Failure,
-    out::{Out, table},
+    out::{Narrow, Out, table_within},
     target::{Member, Target},
 };
 use crate::{ask, narrate, plain::plain};
@@ -277,9 +277,22 @@ impl Queue {
     }
 }
 
+/// The last to go are those by which a cluster is judged: which node, in which role, and how far it has applied.
+const NARROW_NODES: Narrow<11> = Narrow {
+    heads: ["NODE", "API", "PEER", "PID", "ROLE", "TERM", "LEADER", "LAST", "COMMIT", "APPLIED", "STATE"],
+    goes: &[2, 3, 10, 1, 6, 5, 7, 8],
+    verb: "status",
+};
+
+/// What waits, runs and fails stays longer than what is over.
+const NARROW_QUEUES: Narrow<8> = Narrow {
+    heads: ["QUEUE", "AVAIL", "RUN", "SCHED", "RETRY", "DONE", "CANC", "DISC"],
+    goes: &[6, 5, 7, 3],
+    verb: "status",
+};
+
 impl Report {
-    fn words(&self) -> String {
-        let head = ["NODE", "API", "PEER", "PID", "ROLE", "TERM", "LEADER", "LAST", "COMMIT", "APPLIED", "STATE"];
+    fn words(&self, columns: Option<usize>) -> String {
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
         let number = |value: Option<u64>| or_dash(value.map(|n| n.to_string()));
         let rows = self.nodes.iter().map(|node| {
@@ -304,12 +317,15 @@ impl Report {
         };
         let Quorum { needed, up, ok } = self.quorum;
         let quorum = if ok { "quorum" } else { "NO QUORUM" };
-        let mut words = format!("{}\n{leader}; {quorum}: {up} up, {needed} needed", table(head, &rows));
+        let mut words = format!(
+            "{}\n{leader}; {quorum}: {up} up, {needed} needed",
+            table_within(columns, NARROW_NODES.heads, &NARROW_NODES, &rows)
+        );
         if !self.queues.is_empty() {
             let head =
                 ["QUEUE", "AVAILABLE", "RUNNING", "SCHEDULED", "RETRYABLE", "COMPLETED", "CANCELLED", "DISCARDED"];
             let rows: Vec<[String; 8]> = self.queues.iter().map(Queue::cells).collect();
-            words += &format!("\n{}", table(head, &rows));
+            words += &format!("\n{}", table_within(columns, head, &NARROW_QUEUES, &rows));
         }
         words
     }
@@ -341,7 +357,7 @@ impl Queue {
 /// Stdout does not take it.
 pub fn print(view: &View, out: Out) -> Result<(), Failure> {
     let report = view.report();
-    out.say(&report, || report.words())
+    out.say(&report, || report.words(out.columns))
 }
 
 /// `raftdeck status`.

@@ -23,8 +23,9 @@ use serde::Serialize;
 
 use super::{
     args::Submit,
+    excerpt::{excerpt, in_json},
     failure::Failure,
-    jobs::state,
+    jobs::{output, state},
     out::Out,
     target::{CALL_WITHIN, Target},
     values,
@@ -54,6 +55,8 @@ struct Told {
 #[derive(Debug, Serialize)]
 struct Ended {
     result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_base64: Option<String>,
     attempt: u32,
 }
 
@@ -68,7 +71,7 @@ pub async fn run(target: &Target, args: &Submit, out: Out) -> Result<(), Failure
         let count = files.len();
         return Err(Failure::Usage(format!("--idempotency-key names one job, and {count} files are {count} jobs")));
     }
-    let client = target.client()?;
+    let client = target.attended_client()?;
     let wait = args.wait.then_some(args.within);
     if files.is_empty() {
         let job = NewJob { payload: payload(args.payload.as_deref())?, ..template };
@@ -233,12 +236,15 @@ async fn finish(
         let job = wait_final(client, job, deadline).await?;
         told.state = state(job.state);
         let completed = told.state == JobState::Completed.as_str();
-        let result = completed.then(|| String::from_utf8_lossy(&job.result).into_owned());
-        let words = match &result {
-            Some(result) => format!("{label} completed in attempt {}: {}", job.attempt, plain(result).trim_end()),
+        let words = match output(&job) {
+            Some(bytes) => {
+                let shown = excerpt(bytes, 0, &format!("raftdeck job {} --output", job.id));
+                format!("{label} completed in attempt {}: {shown}", job.attempt)
+            }
             None => format!("{label} {}", told.state),
         };
-        told.ended = Some(Ended { result, attempt: job.attempt });
+        let (result, result_base64) = output(&job).map(|bytes| in_json(bytes)).unwrap_or_default();
+        told.ended = Some(Ended { result, result_base64, attempt: job.attempt });
         out.say(&told, || words)?;
         if !completed {
             let cause = if job.error.is_empty() { String::new() } else { format!(": {}", job.error) };
@@ -288,7 +294,7 @@ mod tests {
     fn the_json_shapes_are_exact() {
         let mut told = Told { id: 17, state: "available", index: 42, ended: None, file: None };
         assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"id":17,"state":"available","index":42}"#);
-        told.ended = Some(Ended { result: Some("hi".into()), attempt: 1 });
+        told.ended = Some(Ended { result: Some("hi".into()), result_base64: None, attempt: 1 });
         told.file = Some("a.txt".into());
         assert_eq!(
             serde_json::to_string(&told).unwrap(),

@@ -16,7 +16,7 @@ use raftdeck_shared::{
 
 use super::{
     args::{Place, address},
-    failure::Failure,
+    failure::{self, Failure},
 };
 use crate::{
     launch::folder::{CLUSTER_FILE, Folder},
@@ -130,6 +130,14 @@ impl Target {
     /// There is no node.
     pub fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.addresses())?)
+    }
+
+    /// One for a verb that somebody waits for: it does not wait for nodes that are down, and says what it does wait for.
+    ///
+    /// # Errors
+    /// There is no node.
+    pub fn attended_client(&self) -> Result<Client, Failure> {
+        Ok(self.client()?.attended(failure::remark))
     }
 
     /// Every api address.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raftdeck_shared::ids::NodeId;
 
 use super::{
-    events::Stamp,
+    events::{self, Stamp},
+    filter::{Fields, Takes},
     jobs,
     keys::{Hidden, Way},
     lost::{Lost, What},
@@ -56,6 +57,20 @@ pub(crate) struct LogText {
 impl Browse {
     pub(crate) fn row(&self, view: View) -> usize {
         self.rows.get(&view).copied().unwrap_or_default()
+    }
+}
+
+/// What a filter may ask of a message.
+const MESSAGE_FIELDS: Fields =
+    &[("node", Takes::Text), ("term", Takes::Number), ("kind", Takes::Kind), ("index", Takes::Number)];
+
+/// What a filter may ask of the rows of a view. A line of a log has nothing but its text.
+pub(crate) fn fields(view: View) -> Fields {
+    match view {
+        View::Cluster => events::FIELDS,
+        View::Messages => MESSAGE_FIELDS,
+        View::Jobs => jobs::FIELDS,
+        View::Election | View::Queues | View::Log | View::Faults | View::Job => &[],
     }
 }
 
@@ -231,7 +246,9 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
         View::Queues => {
             if let Some(queue) = queues(model).get(model.browse.row(View::Queues)) {
                 let cmds = go(model, View::Jobs);
-                super::update::set_filter(model, &format!("queue:{}", queue.name));
+                if let Err(why) = super::update::set_filter(model, &format!("queue:{}", queue.name)) {
+                    model.say(Tone::Warn, why);
+                }
                 return cmds;
             }
         }

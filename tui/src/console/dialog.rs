@@ -6,7 +6,10 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use super::{
     acts::{CUT_TTLS_MS, Effect},
+    browse,
+    events::Reading,
     field::Field,
+    filter::Filter,
     form,
     model::{Act, Button, Confirm, Dialog, Model},
     msg::Cmd,
@@ -20,7 +23,8 @@ pub(crate) fn key(model: &mut Model, key: &KeyEvent) -> Vec<Cmd> {
     let Some(open) = model.dialog.take() else { return Vec::new() };
     if key.code == KeyCode::Esc {
         if matches!(open, Dialog::Filter(_)) {
-            update::set_filter(model, "");
+            model.filters.remove(&model.view);
+            model.reading = Reading::Follow;
         }
         return Vec::new();
     }
@@ -44,21 +48,28 @@ pub(crate) fn paste(model: &mut Model, text: &str) {
         Some(Dialog::Filter(field)) => {
             field.insert(text);
             let typed = field.text();
-            update::set_filter(model, &typed);
+            filtered(model, &typed);
         }
         None => {}
     }
 }
 
-/// The view is filtered while the filter is typed.
+/// The view is filtered while the filter is typed. The prompt stays until what stands there is one.
 fn filter_key(model: &mut Model, mut field: Field, key: &KeyEvent) {
-    if key.code == KeyCode::Enter {
+    if key.code == KeyCode::Enter && update::set_filter(model, &field.text()).is_ok() {
         return;
     }
     if field.key(key) {
-        update::set_filter(model, &field.text());
+        filtered(model, &field.text());
     }
     model.dialog = Some(Dialog::Filter(field));
+}
+
+/// What is no filter, or none yet, leaves the last one in force; the prompt says why.
+fn filtered(model: &mut Model, text: &str) {
+    if !Filter::is_unfinished(text, browse::fields(model.view)) {
+        let _ = update::set_filter(model, text);
+    }
 }
 
 fn confirm_key(model: &mut Model, mut confirm: Confirm, key: &KeyEvent) -> Vec<Cmd> {

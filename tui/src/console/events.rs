@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use raftdeck_shared::{ids::NodeId, wire};
 
 use super::{
-    filter::Filter,
+    filter::{Fields, Filter, Takes},
     story::{Told, Weight},
     text::clean,
     theme::Tone,
@@ -160,6 +160,9 @@ impl Events {
         lines
     }
 }
+
+/// What a filter may ask of a line.
+pub(crate) const FIELDS: Fields = &[("node", Takes::Text), ("term", Takes::Number)];
 
 impl Reading {
     /// How many of `lines` are below the bottom.

@@ -11,9 +11,9 @@
 use std::collections::VecDeque;
 
 use raftdeck_shared::wire::{self, ObservationKind as Kind};
+use raftdeck_sim::Cue;
 
 use super::{
-    cue::Cue,
     msg::{NodeMsg, Time},
     theme::Tone,
     world::{Fact, World},

@@ -8,7 +8,10 @@ use std::cmp::Reverse;
 use raftdeck_shared::wire;
 use serde::{Deserialize, Serialize};
 
-use super::{filter::Filter, text::clean};
+use super::{
+    filter::{Fields, Filter, Takes},
+    text::clean,
+};
 use crate::cli::jobs::state;
 
 /// Jobs asked for at a time: the newest.
@@ -150,6 +153,18 @@ impl By {
     }
 }
 
+/// What a filter may ask of a job.
+pub(crate) const FIELDS: Fields = &[
+    ("id", Takes::Number),
+    ("state", Takes::State),
+    ("queue", Takes::Text),
+    ("handler", Takes::Text),
+    ("priority", Takes::Number),
+    ("attempt", Takes::Number),
+    ("worker", Takes::Text),
+    ("node", Takes::Text),
+];
+
 /// The jobs of a page that are wanted, in order.
 pub(crate) fn listed<'a>(page: &'a Page, filter: Option<&Filter>, by: By, reversed: bool) -> Vec<&'a Job> {
     let wanted = |job: &&Job| {
@@ -195,7 +210,10 @@ mod tests {
             more: false,
         };
         let ids = |filter: &str, by, reversed| {
-            listed(&page, Some(&Filter::new(filter)), by, reversed).iter().map(|j| j.id).collect::<Vec<_>>()
+            listed(&page, Some(&Filter::new(filter, FIELDS).unwrap()), by, reversed)
+                .iter()
+                .map(|j| j.id)
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids("", By::Id, false), [3, 2, 1]);
         assert_eq!(ids("state:running", By::Attempt, false), [1, 3]);

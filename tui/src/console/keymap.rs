@@ -4,10 +4,7 @@ use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{
-    keys::{Action, Binding, TABLE},
-    model::{Pane, View},
-};
+use super::keys::{Action, Binding, Place, TABLE, When};
 
 /// A key with what is held: `K`, `space`, `ctrl-l`, `f1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +121,29 @@ impl Keymap {
     }
 
     /// The row that a key stands for here, whether or not it may be used now.
-    pub(crate) fn find(&self, event: &KeyEvent, view: View, focus: Pane) -> Option<&Row> {
-        let key = Key::of(event)?;
-        self.rows.iter().filter(|row| row.binding.when.holds(view, focus)).find(|row| row.keys.contains(&key))
+    pub(crate) fn find(&self, event: &KeyEvent, place: Place) -> Option<&Row> {
+        self.of(event).find(|row| row.binding.when.holds(place))
+    }
+
+    /// The rows that a key stands for, here or elsewhere.
+    pub(crate) fn of(&self, event: &KeyEvent) -> impl Iterator<Item = &Row> {
+        let key = Key::of(event);
+        self.rows.iter().filter(move |row| key.is_some_and(|key| row.keys.contains(&key)))
+    }
+
+    /// Where a row works, for somebody who is elsewhere.
+    pub(crate) fn elsewhere(&self, name: &str, when: When, place: Place) -> String {
+        let key = |name: &str| self.named(name).map(Row::label).unwrap_or_default();
+        match when {
+            When::Cursor(view) if view == place.view => {
+                format!("{name} works beside the nodes: {} ends the zoom", key("zoom"))
+            }
+            When::In(view) | When::Cursor(view) => {
+                format!("{name} works in the {} view: {}", view.name(), key(view.name()))
+            }
+            When::Pane(pane) => format!("{name} works in the pane {}", pane.title()),
+            When::Always => format!("{name} works everywhere"),
+        }
     }
 
     /// Gives a row other keys.
@@ -165,9 +182,9 @@ impl Keymap {
         for Row { binding, .. } in &self.rows {
             let row = self.named(binding.name).map(Row::labels).unwrap_or_default().replace('|', "\\|");
             let place = match binding.when {
-                super::keys::When::Always => "",
-                super::keys::When::In(view) => view.name(),
-                super::keys::When::Pane(pane) => pane.title(),
+                When::Always => "",
+                When::In(view) | When::Cursor(view) => view.name(),
+                When::Pane(pane) => pane.title(),
             };
             let off = if binding.danger { " (off with `--read-only`)" } else { "" };
             page += &format!("| `{row}` | {} | {}{off} | {place} |\n", binding.name, binding.help);
@@ -188,7 +205,12 @@ pub(crate) fn always(key: &KeyEvent) -> Option<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::hands::Upkeep;
+    use crate::console::{
+        hands::Upkeep,
+        model::{Pane, View},
+    };
+
+    const NODES: Place = Place { view: View::Cluster, focus: Pane::Nodes, zoom: false };
 
     fn press(c: char, modifiers: KeyModifiers) -> KeyEvent {
         KeyEvent::new(KeyCode::Char(c), modifiers)
@@ -234,7 +256,7 @@ mod tests {
     #[test]
     fn shift_does_not_hide_a_letter_and_control_is_another_key() {
         let map = Keymap::default();
-        let found = |key: &KeyEvent| map.find(key, View::Cluster, Pane::Nodes).map(|row| row.binding.action);
+        let found = |key: &KeyEvent| map.find(key, NODES).map(|row| row.binding.action);
         assert_eq!(found(&press('G', KeyModifiers::SHIFT)), Some(Action::Newest));
         assert_eq!(found(&press('K', KeyModifiers::SHIFT)), Some(Action::Kill));
         assert_eq!(found(&press('k', KeyModifiers::CONTROL)), None);
@@ -246,8 +268,8 @@ mod tests {
         let mut map = Keymap::default();
         map.set("kill", vec![Key::parse("f9").unwrap()]).unwrap();
         let f9 = KeyEvent::new(KeyCode::F(9), KeyModifiers::NONE);
-        assert_eq!(map.find(&f9, View::Cluster, Pane::Nodes).map(|row| row.binding.action), Some(Action::Kill));
-        assert!(map.find(&press('K', KeyModifiers::NONE), View::Cluster, Pane::Nodes).is_none());
+        assert_eq!(map.find(&f9, NODES).map(|row| row.binding.action), Some(Action::Kill));
+        assert!(map.find(&press('K', KeyModifiers::NONE), NODES).is_none());
         let clash = map.set("heal", vec![Key::parse("q").unwrap()]).unwrap_err();
         assert_eq!(clash, "q is the key of quit already: give quit another one first");
         assert!(map.set("explode", Vec::new()).unwrap_err().starts_with("\"explode\" is no action"));

@@ -84,6 +84,24 @@ pub(crate) enum When {
     Always,
     In(View),
     Pane(Pane),
+    /// Where the cursor is that it is about: on a node, a job, a fault. Called by name it works nowhere else either, for what
+    /// it would be done to is not seen there.
+    Cursor(View),
+}
+
+/// What is on the screen, as far as it decides what a key means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) view: View,
+    pub(crate) focus: Pane,
+    pub(crate) zoom: bool,
+}
+
+impl Place {
+    /// The events alone are the one pane that has no node under a cursor.
+    pub(crate) fn has_cursor(self) -> bool {
+        !(self.view == View::Cluster && self.zoom && self.focus == Pane::Events)
+    }
 }
 
 /// One row of the table.
@@ -128,44 +146,48 @@ impl When {
     pub(crate) fn meets(self, other: When) -> bool {
         match (self, other) {
             (When::Always, _) | (_, When::Always) => true,
-            (When::In(a), When::In(b)) => a == b,
+            (When::In(a) | When::Cursor(a), When::In(b) | When::Cursor(b)) => a == b,
             (When::Pane(a), When::Pane(b)) => a == b,
-            (When::In(view), When::Pane(_)) | (When::Pane(_), When::In(view)) => view == View::Cluster,
+            (When::In(view) | When::Cursor(view), When::Pane(_))
+            | (When::Pane(_), When::In(view) | When::Cursor(view)) => view == View::Cluster,
         }
     }
 
-    pub(crate) fn holds(self, view: View, focus: Pane) -> bool {
+    pub(crate) fn holds(self, place: Place) -> bool {
         match self {
             When::Always => true,
-            When::In(at) => at == view,
-            When::Pane(pane) => view == View::Cluster && pane == focus,
+            When::In(at) => at == place.view,
+            When::Pane(pane) => place.view == View::Cluster && pane == place.focus,
+            When::Cursor(at) => at == place.view && place.has_cursor(),
         }
     }
 }
 
+/// Beside the nodes.
+pub(crate) const NODE: When = When::Cursor(View::Cluster);
+const JOB: When = When::Cursor(View::Jobs);
+const FAULT: When = When::Cursor(View::Faults);
 const CLUSTER: When = When::In(View::Cluster);
 const MESSAGES: When = When::In(View::Messages);
-const JOBS: When = When::In(View::Jobs);
 const LOG: When = When::In(View::Log);
-const FAULTS: When = When::In(View::Faults);
 
 /// All rows, in the order of footer and help. The first that fits is taken.
 pub(crate) const TABLE: &[Binding] = &[
-    row("kill", &["K"], Action::Kill, "kill the node under the cursor").footer("kill").danger().when(CLUSTER),
+    row("kill", &["K"], Action::Kill, "kill the node under the cursor").footer("kill").danger().when(NODE),
     row("cut", &["x"], Action::Cut, "cut the marked nodes (or this one) from the others")
         .footer("cut")
         .danger()
-        .when(CLUSTER),
+        .when(NODE),
     row("heal", &["H"], Action::Heal, "heal all faults on all nodes").footer("heal").danger(),
     row("restart", &["r"], Action::Upkeep(Upkeep::Restart), "restart the node under the cursor")
         .footer("restart")
         .danger()
-        .when(CLUSTER),
+        .when(NODE),
     row("submit", &["s"], Action::Form(Sheet::Submit), "submit a job").footer("submit").danger(),
     row("cancel", &["c"], Action::CancelJobs, "cancel the marked jobs, or the one under the cursor")
         .footer("cancel")
         .danger()
-        .when(JOBS),
+        .when(JOB),
     row(
         "cut-one-way",
         &["X"],
@@ -173,31 +195,24 @@ pub(crate) const TABLE: &[Binding] = &[
         "cut the marked nodes' way to the others, not the way back",
     )
     .danger()
-    .when(CLUSTER),
+    .when(NODE),
     row("link", &["W"], Action::Form(Sheet::Link), "weather on a link: delay, jitter, loss, duplicates, reordering")
         .danger()
-        .when(CLUSTER),
+        .when(NODE),
     row("disk", &["D"], Action::Form(Sheet::Disk), "the disk of a node: stalled, full, or failing its fsync")
         .danger()
-        .when(CLUSTER),
-    row("pause-node", &["P"], Action::Form(Sheet::Pause), "let a node stand still").danger().when(CLUSTER),
-    row("clock", &["C"], Action::Form(Sheet::Clock), "set the clock of a node wrong").danger().when(CLUSTER),
-    row("heal-one", &["e"], Action::HealOne, "heal the fault under the cursor")
-        .footer("heal one")
-        .danger()
-        .when(FAULTS),
-    row("transfer", &["T"], Action::Transfer, "hand leadership over to the node under the cursor")
-        .danger()
-        .when(CLUSTER),
+        .when(NODE),
+    row("pause-node", &["P"], Action::Form(Sheet::Pause), "let a node stand still").danger().when(NODE),
+    row("clock", &["C"], Action::Form(Sheet::Clock), "set the clock of a node wrong").danger().when(NODE),
+    row("heal-one", &["e"], Action::HealOne, "heal the fault under the cursor").footer("heal one").danger().when(FAULT),
+    row("transfer", &["T"], Action::Transfer, "hand leadership over to the node under the cursor").danger().when(NODE),
     row("add", &["A"], Action::Form(Sheet::Add), "take a node in").danger().when(CLUSTER),
-    row("remove", &[], Action::Remove, "let the node under the cursor go (no key: by name only)")
-        .danger()
-        .when(CLUSTER),
+    row("remove", &[], Action::Remove, "let the node under the cursor go (no key: by name only)").danger().when(NODE),
     row("tab", &["f"], Action::Upkeep(Upkeep::ShowTab), "show the terminal tab of the node under the cursor")
-        .when(CLUSTER),
+        .when(NODE),
     row("close-tab", &["F"], Action::Upkeep(Upkeep::CloseTab), "close the terminal tab of a node that has ended")
         .danger()
-        .when(CLUSTER),
+        .when(NODE),
     row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
     row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
         .footer("open"),

@@ -17,6 +17,7 @@ use super::{
     filter::Filter,
     form::Form,
     keymap::Keymap,
+    keys::Place,
     msg::{ActId, Slot, Time},
     order::Order,
     palette::Palette,
@@ -262,6 +263,11 @@ impl Model {
     /// Only the page that says that there is no room is on the screen.
     pub(crate) fn is_cramped(&self) -> bool {
         self.cramped
+    }
+
+    /// Where a key is pressed.
+    pub(crate) fn place(&self) -> Place {
+        Place { view: self.view, focus: self.focus, zoom: self.zoom }
     }
 
     pub(crate) fn filter(&self) -> Option<&Filter> {

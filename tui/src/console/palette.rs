@@ -28,7 +28,7 @@ use super::{
 pub(crate) struct Palette {
     pub(crate) field: Field,
     pub(crate) at: usize,
-    /// The row was gone to, since the text was changed last.
+    /// A row was gone to, since the text was changed last.
     gone_to: bool,
     /// Opened by `?`: with the marks.
     pub(crate) help: bool,
@@ -85,23 +85,39 @@ impl Palette {
     }
 }
 
+/// The row that stands out: what Enter would run, and nothing else.
+pub(crate) fn highlighted(model: &Model, palette: &Palette) -> Option<usize> {
+    let row = meant(model, palette).ok().flatten()?;
+    rows(model, palette).iter().position(|shown| shown.binding.name == row.binding.name)
+}
+
+/// The name that is completed to: of the best row, else of a command that wants a word.
+fn best(model: &Model, palette: &Palette) -> Option<&'static str> {
+    let typed = palette.field.text().trim().to_lowercase();
+    let with_word = || WITH_WORD.into_iter().map(|(name, _)| name).find(|name| name.starts_with(&typed));
+    let rows = rows(model, palette);
+    let row = rows.get(palette.at).map(|row| row.binding.name);
+    let begins = row.filter(|name| palette.gone_to || name.starts_with(&typed));
+    begins.or_else(with_word).or(row)
+}
+
 /// What Enter means: the row that was gone to, the one that is named in full, or one that begins so, if it is the only one
 /// or the chosen one. Nothing typed means nothing.
 ///
 /// # Errors
 /// What is typed is no command, or not all of one.
-fn meant(model: &Model, palette: &Palette) -> Result<Option<Action>, String> {
+fn meant<'a>(model: &'a Model, palette: &Palette) -> Result<Option<&'a Row>, String> {
     let typed = palette.field.text().trim().to_lowercase();
     let chosen = rows(model, palette).get(palette.at).copied();
     if palette.gone_to {
-        return Ok(chosen.map(|row| row.binding.action));
+        return Ok(chosen);
     }
     if typed.is_empty() {
         return Ok(None);
     }
     let name = if typed == "exit" { "quit" } else { &typed };
     if let Some(row) = model.keys.named(name) {
-        return Ok(Some(row.binding.action));
+        return Ok(Some(row));
     }
     if let Some((name, word)) = WITH_WORD.into_iter().find(|(with, _)| *with == name) {
         return Err(format!("{name} wants a word: {word}"));
@@ -109,8 +125,7 @@ fn meant(model: &Model, palette: &Palette) -> Result<Option<Action>, String> {
     let begins = |row: &&Row| row.binding.name.starts_with(name);
     let (mut so, unknown) = (model.keys.rows().filter(begins), || format!("no such command: {typed}"));
     let only = so.next().filter(|_| so.next().is_none());
-    let row = chosen.filter(begins).or(only).ok_or_else(unknown)?;
-    Ok(Some(row.binding.action))
+    chosen.filter(begins).or(only).ok_or_else(unknown).map(Some)
 }
 
 /// Gives a key to the list.
@@ -121,7 +136,10 @@ pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Ve
             return match typed.trim().split_once(' ') {
                 Some((name, word)) => command(model, name, word.trim()),
                 None => match meant(model, &palette) {
-                    Ok(Some(action)) => update::act(model, action),
+                    Ok(Some(row)) => {
+                        let binding = row.binding;
+                        update::here(model, binding)
+                    }
                     Ok(None) => Vec::new(),
                     Err(why) => {
                         model.say(Tone::Warn, why);
@@ -130,13 +148,15 @@ pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Ve
                 },
             };
         }
-        KeyCode::Up => palette.go(palette.at.saturating_sub(1)),
-        KeyCode::Down => palette.go(palette.at + 1),
+        KeyCode::Up => palette.go(highlighted(model, &palette).map_or(0, |at| at.saturating_sub(1))),
+        // The first step goes to the first row, if none stands out yet.
+        KeyCode::Down => palette.go(highlighted(model, &palette).map_or(0, |at| at + 1)),
         KeyCode::PageUp => palette.go(palette.at.saturating_sub(10)),
         KeyCode::PageDown => palette.go(palette.at + 10),
         KeyCode::Tab => {
-            if let Some(row) = rows(model, &palette).get(palette.at) {
-                palette.field = Field::new(&format!("{} ", row.binding.name));
+            if let Some(name) = best(model, &palette) {
+                palette.field = Field::new(&format!("{name} "));
+                (palette.at, palette.gone_to) = (0, false);
             }
         }
         _ => {
@@ -214,10 +234,7 @@ fn run(model: &mut Model, name: &str, word: &str) -> Result<Vec<Cmd>, String> {
             model.skin.theme = theme;
             vec![Cmd::Repaint]
         }),
-        "filter" => {
-            update::set_filter(model, word);
-            Ok(Vec::new())
-        }
+        "filter" => update::set_filter(model, word).map(|()| Vec::new()),
         _ if deed::knows(name) => {
             if must_be_live(model, name) {
                 return Ok(Vec::new());

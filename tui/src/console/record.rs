@@ -22,10 +22,10 @@ use std::{
 };
 
 use raftdeck_shared::{ids::NodeId, wire};
+use raftdeck_sim::Cue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cue::Cue,
     film::{Film, Record},
     jobs::{Job, PAGE_MAX, Page},
     msg::{NodeMsg, Slot, Time},

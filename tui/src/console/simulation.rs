@@ -16,7 +16,6 @@ use raftdeck_sim::{Ending, News, ParseError, Scenario, Scene, Sink, SwarmOptions
 use tokio::sync::mpsc;
 
 use super::{
-    cue::Cue,
     film::Record,
     msg::{NEVER, NodeMsg, Slot, Time},
     status::{Fault, FaultKind, Status},
@@ -162,7 +161,7 @@ impl Teller {
             News::Word(word) => of_node(&NodeId(word.status.node), NodeMsg::Status(Arc::new(status(word)))),
             News::Down(id, why) => of_node(&id, NodeMsg::Retrying { at_run_ms: NEVER, why: clean(&why) }),
             News::Observed(o) => of_node(&NodeId(o.node), NodeMsg::Observed(Arc::new(*o))),
-            News::Line(text, cue) => Some(Fact::Script { text: clean(&text), cue: of(cue) }),
+            News::Line(text, cue) => Some(Fact::Script { text: clean(&text), cue }),
             News::Told(text) => Some(Fact::Own(Tone::Plain, clean(&text))),
         }
     }
@@ -176,16 +175,4 @@ fn status(word: Word) -> Status {
     };
     status.faults.extend(word.plights.into_iter().map(plight));
     status
-}
-
-fn of(cue: raftdeck_sim::Deed) -> Cue {
-    match cue {
-        raftdeck_sim::Deed::Comment => Cue::Comment,
-        raftdeck_sim::Deed::Life => Cue::Life,
-        raftdeck_sim::Deed::Kill => Cue::Kill,
-        raftdeck_sim::Deed::Break => Cue::Break,
-        raftdeck_sim::Deed::Mend => Cue::Mend,
-        raftdeck_sim::Deed::Start => Cue::Start,
-        raftdeck_sim::Deed::Proof => Cue::Proof,
-    }
 }

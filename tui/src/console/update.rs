@@ -10,8 +10,9 @@ use super::{
     events::Reading,
     field::Field,
     filter::Filter,
-    form, keymap,
-    keys::{Action, Way},
+    form,
+    keymap::{self, Row},
+    keys::{Action, Binding, NODE, Way, When},
     members,
     model::{Dialog, Model, Pane, Source, View},
     msg::{Body, Cmd, Msg, NodeMsg, Slot},
@@ -128,14 +129,37 @@ fn key(model: &mut Model, event: &KeyEvent) -> Vec<Cmd> {
         return act(model, action);
     }
     if model.is_cramped() {
-        let row = model.keys.find(event, model.view, model.focus);
+        let row = model.keys.find(event, model.place());
         return row.filter(|row| row.binding.action == Action::Quit).map_or_else(Vec::new, |_| vec![Cmd::Quit]);
     }
     if model.dialog.is_some() {
         return dialog::key(model, event);
     }
-    let row = model.keys.find(event, model.view, model.focus);
-    row.map(|row| row.binding.action).map_or_else(Vec::new, |action| act(model, action))
+    let place = model.place();
+    if let Some(row) = model.keys.find(event, place) {
+        return act(model, row.binding.action);
+    }
+    // Of two that it stands for, the one that is nearer.
+    let far = |row: &&Row| !row.binding.when.meets(When::In(place.view));
+    if let Some(binding) = model.keys.of(event).min_by_key(far).map(|row| row.binding) {
+        is_elsewhere(model, binding.name, binding.when);
+    }
+    Vec::new()
+}
+
+/// Does what was called by name, unless it is about a cursor that is not on the screen.
+pub(crate) fn here(model: &mut Model, binding: &Binding) -> Vec<Cmd> {
+    if matches!(binding.when, When::Cursor(_)) && !binding.when.holds(model.place()) {
+        is_elsewhere(model, binding.name, binding.when);
+        return Vec::new();
+    }
+    act(model, binding.action)
+}
+
+/// Says where that would work.
+fn is_elsewhere(model: &mut Model, name: &str, when: When) {
+    let said = model.keys.elsewhere(name, when, model.place());
+    model.say(Tone::Warn, said);
 }
 
 /// Does what a key or a command stands for.
@@ -184,7 +208,8 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             }
         }
         Action::Mark if model.view == View::Jobs => browse::mark(model),
-        Action::Mark => mark(model),
+        Action::Mark if NODE.holds(model.place()) => mark(model),
+        Action::Mark => is_elsewhere(model, "mark", NODE),
         Action::Back => back(model),
         Action::Up => vertical(model, -1),
         Action::Down => vertical(model, 1),
@@ -257,9 +282,14 @@ pub(crate) fn kept(model: &Model) -> String {
 }
 
 /// Gives the view a filter; an empty one takes it away.
-pub(crate) fn set_filter(model: &mut Model, text: &str) {
-    model.filters.insert(model.view, Filter::new(text));
+///
+/// # Errors
+/// It is none, in one line; the one before stays in force.
+pub(crate) fn set_filter(model: &mut Model, text: &str) -> Result<(), String> {
+    let filter = Filter::new(text, browse::fields(model.view))?;
+    model.filters.insert(model.view, filter);
     model.reading = Reading::Follow;
+    Ok(())
 }
 
 fn mark(model: &mut Model) {

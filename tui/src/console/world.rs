@@ -13,10 +13,11 @@ use raftdeck_shared::{
     ids::{Index, NodeId, Term},
     wire,
 };
+use raftdeck_sim::Cue;
 
 use super::{
     checks::Checks,
-    cue::Cue,
+    cue,
     events::{Events, Line, Stamp},
     filter::Filter,
     jobs::{Job, Page},
@@ -301,7 +302,7 @@ impl World {
         if cue.is_fault() {
             self.outages.began(self.now.unix_ms, text.to_owned());
         }
-        if let Some(mark) = cue.mark() {
+        if let Some(mark) = cue::mark(cue) {
             self.tape.mark(self.now.run_ms, mark);
         }
         let line = match cue {
@@ -311,7 +312,7 @@ impl World {
         if cue != Cue::Comment {
             text.clone_into(&mut self.script);
         }
-        self.own(cue.tone(), line);
+        self.own(cue::tone(cue), line);
     }
 
     fn own(&mut self, tone: Tone, text: String) {

@@ -110,6 +110,13 @@ const TMUX_IN_PLACE: InPlace = InPlace {
     said: &["capture-pane", "-p", "-J", "-S", "-", "-t", "{id}"],
 };
 
+/// The words of tmux that make a pane: out of sight, telling its id, in the folder, with what waits there for the node.
+macro_rules! placed {
+    ($($word:literal),+) => {
+        &[$($word,)+ "-d", "-P", "-F", "#{pane_id}", "-c", "{dir}", "--", PLACEHOLDER]
+    };
+}
+
 const fn tmux(open: &'static [&'static [&'static str]]) -> Words {
     Words {
         open,
@@ -130,12 +137,9 @@ pub const OPENERS: [Opener; 5] = [
         probe: &["display-message", "-p", "x"],
         by_default: true,
         session: None,
-        tab: tmux(&[
-            &["new-window", "-n", "{name}", "-d", "-P", "-F", "#{pane_id}", "-c", "{dir}", "--", PLACEHOLDER],
-            TMUX_KEEP,
-        ]),
+        tab: tmux(&[placed!["new-window", "-n", "{name}"], TMUX_KEEP]),
         pane: tmux(&[
-            &["split-window", "-h", "-d", "-P", "-F", "#{pane_id}", "-c", "{dir}", "--", PLACEHOLDER],
+            placed!["split-window", "-h"],
             TMUX_KEEP,
             &["select-pane", "-t", "{id}", "-T", "{name}"],
             &["select-layout", "-t", "{id}", "tiled"],
@@ -247,59 +251,11 @@ pub const OPENERS: [Opener; 5] = [
         by_default: false,
         session: Some(Session {
             there: &["has-session", "-t", "raftdeck"],
-            make: &[
-                "new-session",
-                "-s",
-                "raftdeck",
-                "-n",
-                "{name}",
-                "-x",
-                "200",
-                "-y",
-                "50",
-                "-d",
-                "-P",
-                "-F",
-                "#{pane_id}",
-                "-c",
-                "{dir}",
-                "--",
-                PLACEHOLDER,
-            ],
+            make: placed!["new-session", "-s", "raftdeck", "-n", "{name}", "-x", "200", "-y", "50"],
         }),
-        tab: tmux(&[
-            &[
-                "new-window",
-                "-n",
-                "{name}",
-                "-t",
-                "raftdeck:",
-                "-d",
-                "-P",
-                "-F",
-                "#{pane_id}",
-                "-c",
-                "{dir}",
-                "--",
-                PLACEHOLDER,
-            ],
-            TMUX_KEEP,
-        ]),
+        tab: tmux(&[placed!["new-window", "-n", "{name}", "-t", "raftdeck:"], TMUX_KEEP]),
         pane: tmux(&[
-            &[
-                "split-window",
-                "-h",
-                "-t",
-                "raftdeck:",
-                "-d",
-                "-P",
-                "-F",
-                "#{pane_id}",
-                "-c",
-                "{dir}",
-                "--",
-                PLACEHOLDER,
-            ],
+            placed!["split-window", "-h", "-t", "raftdeck:"],
             TMUX_KEEP,
             &["select-pane", "-t", "{id}", "-T", "{name}"],
             &["select-layout", "-t", "{id}", "tiled"],

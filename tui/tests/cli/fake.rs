@@ -25,6 +25,11 @@ pub(crate) struct Script {
     pub status: NodeStatus,
     /// The states a job goes through, one for each look; the last stays.
     pub states: Vec<wire::JobState>,
+    /// What every job was given and has brought.
+    pub payload: bytes::Bytes,
+    pub result: bytes::Bytes,
+    /// So many questions for jobs are answered by a node amid an election.
+    pub leaderless: usize,
     pub submitted: Vec<wire::NewJob>,
     pub faults: Vec<wire::InjectFaultRequest>,
     /// Faults that a heal ends, and what each was to end.
@@ -66,7 +71,8 @@ impl Fake {
             voters: vec![1],
             ..NodeStatus::default()
         };
-        let mut script = Script { status, states: vec![wire::JobState::Completed], ..Script::default() };
+        let result = bytes::Bytes::from_static(b"done");
+        let mut script = Script { status, states: vec![wire::JobState::Completed], result, ..Script::default() };
         change(&mut script);
         let fake = Fake {
             api: listener.local_addr().unwrap(),
@@ -95,9 +101,10 @@ impl Fake {
         let mut script = self.script.lock().unwrap();
         let state = if script.states.len() > 1 { script.states.remove(0) } else { script.states[0] };
         let error = if state == wire::JobState::Discarded { "it broke".to_owned() } else { String::new() };
-        let result = bytes::Bytes::from_static(b"done");
+        let (payload, result) = (script.payload.clone(), script.result.clone());
         wire::Job {
             id,
+            payload,
             state: state.into(),
             attempt: 2,
             max_attempts: 25,
@@ -221,6 +228,11 @@ impl Jobs for Fake {
         let wire::GetRequest { id, min_index: _ } = request.into_inner();
         if id > 1000 {
             return Err(Status::not_found("no such job"));
+        }
+        let leaderless = std::mem::replace(&mut self.script.lock().unwrap().leaderless, 0);
+        if leaderless > 0 {
+            self.script.lock().unwrap().leaderless = leaderless - 1;
+            return Err(Status::failed_precondition("n1 knows no leader"));
         }
         Ok(Response::new(wire::GetReply { job: Some(self.job(id)), applied: 50 }))
     }

@@ -8,6 +8,7 @@ mod up;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use fake::{Fake, Script};
@@ -194,12 +195,38 @@ fn without_a_cluster_the_error_says_how_to_get_one() {
     assert_eq!(said(&output), error(1, line));
 }
 
+/// Refused by every node is a definite answer: nobody waits for it to become another.
 #[test]
-fn a_cluster_that_is_down_is_told_with_what_was_tried() {
+fn a_cluster_that_is_down_is_told_at_once_with_what_was_tried() {
     let line = "no node reachable: tried 127.0.0.1:1, 127.0.0.1:2";
-    for verb in [&["status"][..], &["heal"], &["watch", "--plain"], &["cut", "n1"]] {
+    for verb in [
+        &["status"][..],
+        &["heal"],
+        &["watch", "--plain"],
+        &["cut", "n1"],
+        &["jobs"],
+        &["job", "1"],
+        &["cancel", "1"],
+        &["submit", "echo"],
+        &["submit", "echo", "--wait"],
+        &["members"],
+        &["transfer", "n1"],
+        &["remove", "n1"],
+    ] {
+        let start = Instant::now();
         assert_eq!(call(&[verb, &["--connect", "127.0.0.1:1,127.0.0.1:2"]].concat()), error(1, line), "{verb:?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{verb:?} took {:?}", start.elapsed());
     }
+}
+
+/// A node that answers and knows no leader may be amid an election: that is waited for, and said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_a_leader_is_told_while_it_lasts() {
+    // The client asks again after 40 ms.
+    let fake = Fake::start(|script| script.leaderless = 40).await;
+    let (code, stdout, stderr) = call_at(&fake, &["job", "17"]).await;
+    assert!(code == 0 && stdout.starts_with("job 17 completed: "), "{stdout}{stderr}");
+    assert_eq!(stderr, format!("waiting, up to 10 s in all: {}: n1 knows no leader\n", fake.api));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,6 +344,37 @@ async fn jobs_are_listed_shown_and_cancelled() {
     assert!(code == 0 && stdout.starts_with("job 17 completed: "), "{stdout}");
     assert_eq!(call_at(&fake, &["job", "1001"]).await, error(1, "job 1001: no such job"));
     assert_eq!(call_at(&fake, &["cancel", "17", "--json"]).await, ok(r#"{"id":17,"state":"cancelled","index":60}"#));
+}
+
+/// A payload is whatever somebody sent: a screen gets a beginning of it that cannot steer it, a file gets its bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_shown_in_part_and_given_whole() {
+    let payload: Vec<u8> = [&b"\x1b[2Jone\n\xfftwo\n"[..], &b"x".repeat(1 << 20)].concat();
+    let given = payload.clone();
+    let fake = Fake::start(|script| script.payload = given.into()).await;
+    let (code, stdout, stderr) = call_at(&fake, &["job", "17"]).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = stdout.lines().skip(1).collect();
+    assert_eq!(lines[..2], [r"payload  \u{1b}[2Jone", r"         \xfftwo"]);
+    assert!(lines[2].trim().bytes().all(|b| b == b'x') && lines[2].len() < 2000, "{}", lines[2]);
+    let left = "... 1048077 of 1048589 bytes are left out; all of it: raftdeck job 17 --payload > FILE";
+    assert_eq!(lines[3..], [&format!("         {left}"), "output   done"]);
+    let mut command = raftdeck(&["job", "17", "--payload"]);
+    command.env("RAFTDECK_CONNECT", fake.api.to_string());
+    let raw = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!((raw.status.code(), raw.stderr.as_slice(), raw.stdout == payload), (Some(0), &b""[..], true));
+    assert_eq!(call_at(&fake, &["job", "17", "--output"]).await, (0, "done".into(), String::new()));
+    let (_, json, _) = call_at(&fake, &["job", "17", "--json"]).await;
+    assert!(
+        json.contains(r#""result":"done""#) && json.contains(r#""payload":null,"payload_base64":"G1syS"#),
+        "no text"
+    );
+    fake.script.lock().unwrap().states = vec![JobState::Running];
+    let running = "job 17 is running: it has no output";
+    assert_eq!(call_at(&fake, &["job", "17", "--output"]).await, error(1, running));
+    let both = "the argument '--payload' cannot be used with '--output'";
+    assert_eq!(call_at(&fake, &["job", "17", "--payload", "--output"]).await, error(2, both));
+    assert_eq!(call_at(&fake, &["job", "17", "--payload", "--json"]).await.0, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use raftdeck_raft::{Envelope, GroupId, NodeId};
 use raftdeck_shared::wire;
 
 use super::{Cluster, Happening, Node, TICK_US};
-use crate::{network::Traffic, words};
+use crate::{cue::Cue, network::Traffic, words};
 
 /// How often every node says how it is, whether or not something happened there.
 const ROUND_US: u64 = 100_000;
@@ -63,7 +63,7 @@ pub enum News {
     /// A node observed something.
     Observed(Box<wire::Observation>),
     /// A line of the scenario is carried out; or a fault of the seed strikes.
-    Line(String, Deed),
+    Line(String, Cue),
     /// What a client was told.
     Told(String),
 }
@@ -75,25 +75,6 @@ pub struct Word {
     pub status: Box<wire::NodeStatus>,
     /// Towards which peer, if any, and what.
     pub plights: Vec<(Option<NodeId>, String)>,
-}
-
-/// What a line does to the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Nothing: it is a comment.
-    Comment,
-    /// Time passes, somebody asks for something.
-    Life,
-    /// A node ends.
-    Kill,
-    /// Something else goes wrong.
-    Break,
-    /// Something is as it should be again.
-    Mend,
-    /// A node starts.
-    Start,
-    /// What was expected is so.
-    Proof,
 }
 
 /// See the module.
@@ -127,7 +108,7 @@ impl fmt::Debug for Watch {
 impl Cluster {
     /// From now on somebody looks on, who is first told what it is about. `clients`: what clients are told is told there, too.
     pub(crate) fn watch(&mut self, sink: Sink, clients: bool, about: impl IntoIterator<Item = String>) {
-        let news: Vec<News> = about.into_iter().map(|line| News::Line(line, Deed::Comment)).collect();
+        let news: Vec<News> = about.into_iter().map(|line| News::Line(line, Cue::Comment)).collect();
         self.watch = Some(Watch {
             sink,
             clients,
@@ -145,9 +126,9 @@ impl Cluster {
     }
 
     /// Tells a line of what is done to the cluster: it comes before what followed from it, also if that is done already.
-    pub(crate) fn announce(&mut self, deed: Deed, line: impl FnOnce() -> String) {
+    pub(crate) fn announce(&mut self, cue: Cue, line: impl FnOnce() -> String) {
         if let Some(watch) = &mut self.watch {
-            watch.news.push(News::Line(line(), deed));
+            watch.news.push(News::Line(line(), cue));
             watch.place(self.now_us);
             watch.tell(self.now_us);
             // What it changes is told as soon as it is done.

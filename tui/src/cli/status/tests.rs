@@ -109,7 +109,7 @@ fn the_json_shape_is_exact_and_a_node_that_is_down_is_nulls() {
 #[test]
 fn the_words_are_a_table() {
     let words =
-        view([Some(status(1, Role::Leader, 4, 1)), Some(status(2, Role::Follower, 4, 1)), None]).report().words();
+        view([Some(status(1, Role::Leader, 4, 1)), Some(status(2, Role::Follower, 4, 1)), None]).report().words(None);
     assert_eq!(
         words,
         "\
@@ -119,6 +119,46 @@ n2    127.0.0.1:7102  127.0.0.1:7202  102  follower     4  n1         9       8 
 n3    127.0.0.1:7103  127.0.0.1:7203    -  down         -  -          -       -        -  -
 leader n1 in term 4; quorum: 2 up, 2 needed"
     );
+}
+
+/// A cluster that has run for a while: no line is wider than the terminal, and a pipe gets all of it.
+#[test]
+fn the_tables_fit_the_terminal() {
+    let queue = |name: &str| QueueStatus { name: name.into(), completed: 12_345_678, ..QueueStatus::default() };
+    let grown = |node: u64, role: Role| NodeStatus {
+        pid: 1_234_567,
+        last: 1_234_567,
+        commit: 1_234_567,
+        applied: 1_234_567,
+        queues: vec![queue("default"), queue("a-queue-of-a-long-name")],
+        ..status(node, role, 12, 1)
+    };
+    let report = view([Role::Leader, Role::Follower, Role::Follower].map({
+        let mut node = 0;
+        move |role| {
+            node += 1;
+            Some(grown(node, role))
+        }
+    }))
+    .report();
+    let whole = report.words(None);
+    let widest = |words: &str| words.lines().map(|line| line.chars().count()).max();
+    assert!(widest(&whole) > Some(80), "{whole}");
+    assert_eq!(report.words(Some(200)), whole);
+    let narrow = report.words(Some(80));
+    assert!(widest(&narrow) <= Some(80), "{narrow}");
+    assert!(
+        narrow.starts_with(
+            "\
+NODE  API             ROLE      TERM  LEADER     LAST   COMMIT  APPLIED
+"
+        ),
+        "{narrow}"
+    );
+    for kept in ["a-queue-of-a-long-name", "without PEER, PID, STATE; all of it: raftdeck status | cat"] {
+        assert!(narrow.contains(kept), "{narrow}");
+    }
+    assert!(widest(&report.words(Some(64))) <= Some(64), "{}", report.words(Some(64)));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
         keys::Action,
         model::{Dialog, View},
         msg::{Cmd, Slot},
-        update,
+        palette, update,
     },
 };
 
@@ -68,6 +68,99 @@ fn a_link_form_becomes_faults_at_both_ends() {
     assert_eq!(faults[..], [(Slot(0), fault(3)), (Slot(2), fault(1))]);
     assert!(desk.model.marked.is_empty());
     assert_eq!(desk.model.same_as, asked.same_as);
+}
+
+/// The row that stands out is the one that Enter runs; where Enter runs nothing that is listed, none does.
+#[test]
+fn only_what_enter_would_run_is_highlighted() {
+    let highlighted = |desk: &Desk| {
+        let Some(Dialog::Palette(palette)) = &desk.model.dialog else { panic!("no palette") };
+        palette::rows(&desk.model, palette)
+            .into_iter()
+            .zip(0..)
+            .find_map(|(row, at)| (palette::highlighted(&desk.model, palette) == Some(at)).then_some(row.binding.name))
+    };
+    for (typed, row) in [
+        ("", None),
+        ("kl", None),
+        ("kill", Some("kill")),
+        ("exit", None),
+        ("dum", Some("dump")),
+        ("kill n3", None),
+        ("zzz", None),
+    ] {
+        let mut desk = Desk::whole();
+        desk.keys(":");
+        desk.keys(typed);
+        assert_eq!(highlighted(&desk), row, "{typed:?}");
+    }
+    let mut desk = Desk::whole();
+    desk.keys(":");
+    desk.press(KeyCode::Down);
+    assert_eq!(highlighted(&desk), Some("kill"), "the first row");
+    desk.press(KeyCode::Down);
+    assert_eq!(highlighted(&desk), Some("cut"));
+    desk.press(KeyCode::Up);
+    assert_eq!(highlighted(&desk), Some("kill"));
+    for (typed, taken) in [("kl", "kill"), ("unt", "until"), ("thm", "theme")] {
+        let mut desk = Desk::whole();
+        desk.keys(":");
+        desk.keys(typed);
+        desk.press(KeyCode::Tab);
+        let Some(Dialog::Palette(palette)) = &desk.model.dialog else { panic!("no palette") };
+        assert_eq!(palette.field.text(), format!("{taken} "), "{typed:?}");
+    }
+}
+
+/// An act is about what is under a cursor: where that is not on the screen, it is not begun.
+#[test]
+fn an_act_on_a_node_is_only_taken_where_its_cursor_is_seen() {
+    let keys = "KxrXWDPCTf ";
+    let names = ["kill", "cut", "restart", "transfer", "remove", "tab", "close-tab", "mark"];
+    for (view, zoomed) in [("2", ""), ("3", ""), ("5", ""), ("6", ""), ("7", ""), ("1", "z")] {
+        for key in keys.chars() {
+            let mut desk = Desk::whole();
+            desk.keys(view);
+            if !zoomed.is_empty() {
+                (0..3).for_each(|_| drop(desk.press(KeyCode::Tab)));
+                desk.keys(zoomed);
+            }
+            assert_eq!(desk.press(KeyCode::Char(key)), [], "{view} {key:?}");
+            assert!(desk.model.dialog.is_none() && desk.model.marked.is_empty(), "{view} {key:?}");
+            let where_to =
+                if zoomed.is_empty() { "in the cluster view: 1" } else { "beside the nodes: z ends the zoom" };
+            assert!(toast(&desk).ends_with(where_to), "{view} {key:?}: {}", toast(&desk));
+        }
+        for name in names {
+            let mut desk = Desk::whole();
+            desk.keys(view);
+            assert_eq!(say(&mut desk, name), [], "{name}");
+            let is_asked = matches!(desk.model.dialog, Some(Dialog::Confirm(_)));
+            assert_eq!(
+                is_asked,
+                view == "1" && matches!(name, "kill" | "cut" | "remove" | "transfer"),
+                "{view} {name}"
+            );
+        }
+    }
+    // Zoomed, these panes have the cursor of the nodes on them.
+    for tabs in 0..3 {
+        let mut desk = Desk::whole();
+        (0..tabs).for_each(|_| drop(desk.press(KeyCode::Tab)));
+        desk.keys("zK");
+        assert!(desk.model.dialog.is_some(), "{tabs}");
+    }
+    // A node that is named needs no cursor; a job has one of its own.
+    let mut desk = Desk::whole();
+    desk.keys("2");
+    say(&mut desk, "kill n3");
+    assert_eq!(effect(&desk).same_as, "raftdeck kill n3");
+    for (view, name, wants) in [("1", "cancel", "in the jobs view: 4"), ("1", "heal-one", "in the faults view: 7")] {
+        let mut desk = Desk::whole();
+        desk.keys(view);
+        say(&mut desk, name);
+        assert!(toast(&desk).ends_with(wants), "{name}: {}", toast(&desk));
+    }
 }
 
 #[test]

@@ -260,6 +260,36 @@ fn a_filter_holds_while_it_is_typed_and_goes_with_esc() {
 }
 
 #[test]
+fn what_is_no_filter_is_told_at_the_prompt_and_the_last_one_stays() {
+    let mut desk = Desk::whole();
+    election().into_iter().for_each(|o| desk.observe(o));
+    let shown = |desk: &Desk| desk.model.live.wanted(desk.model.every, desk.model.filter()).len();
+    desk.keys("/votes");
+    assert_eq!(shown(&desk), 3);
+    for typed in [" term>", "abc"] {
+        desk.keys(typed);
+        assert_eq!(shown(&desk), 3, "votes is the last good one");
+        let screen = super::screens::text(&desk.model, 100, 30);
+        let prompt = screen.lines().last().unwrap_or_default();
+        assert!(prompt.contains("is no filter: write term:6, term>6 or term<6"), "{prompt}");
+    }
+    desk.press(KeyCode::Enter);
+    assert!(desk.model.dialog.is_some(), "the prompt stays");
+    (0..3).for_each(|_| drop(desk.press(KeyCode::Backspace)));
+    desk.keys("99");
+    assert_eq!(shown(&desk), 0);
+    desk.press(KeyCode::Enter);
+    assert!(desk.model.dialog.is_none());
+    desk.keys(":filter state:flying");
+    desk.press(KeyCode::Enter);
+    assert_eq!(shown(&desk), 0, "of jobs: here it is a text");
+    desk.keys("4:filter state:flying");
+    desk.press(KeyCode::Enter);
+    assert!(toast(&desk).starts_with("state:flying is no filter: write state: and one of "), "{}", toast(&desk));
+    assert!(desk.model.filter().is_none());
+}
+
+#[test]
 fn what_is_copied_is_the_command_that_was_asked_for() {
     let mut desk = Desk::whole();
     assert_eq!(desk.keys("y"), [Cmd::Copy("n1 127.0.0.1:7101".into())]);

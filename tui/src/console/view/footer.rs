@@ -8,8 +8,10 @@ use ratatui::{
 
 use super::{put, span};
 use crate::console::{
+    browse,
+    filter::Filter,
     keymap::Row,
-    keys::Action,
+    keys::{Action, NODE, Place},
     model::{Dialog, Model, Source, View},
     text::{fit, width},
     theme::Tone,
@@ -52,18 +54,22 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
     if let Some(Dialog::Filter(field)) = &model.dialog {
         let (before, after) = field.halves();
         let say = |tone, text: String| span(&model.skin, tone, text);
+        let (tone, hint) = match Filter::new(&field.text(), browse::fields(model.view)) {
+            Ok(_) => (Tone::Dim, "words !words node:n2 term>6   enter: keep   esc: none".into()),
+            Err(why) => (Tone::Warn, why),
+        };
         let line = vec![
             say(Tone::Key, " /".into()),
             Span::raw(before),
             say(Tone::Cursor, after.chars().next().map_or(" ".into(), String::from)),
             Span::raw(after.chars().skip(1).collect::<String>()),
-            say(Tone::Dim, "   words !words node:n2 term>6   enter: keep   esc: none".into()),
+            say(tone, format!("   {hint}")),
         ];
         put(buf, area, 0, &Line::from(line));
         return;
     }
-    let usable = model.keys.rows().filter(|row| row.binding.when.holds(model.view, model.focus));
-    let usable = usable.filter(|row| useful(row.binding.action, model.view));
+    let usable = model.keys.rows().filter(|row| row.binding.when.holds(model.place()));
+    let usable = usable.filter(|row| useful(row.binding.action, model.place()));
     let usable = usable.filter(|row| !row.keys.is_empty() && (!row.binding.danger || !model.read_only));
     let mut rows: Vec<(String, &str)> = match model.past {
         Some(_) => time(model),
@@ -84,9 +90,10 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
 }
 
 /// Some keys work everywhere, and mean something in some views only.
-fn useful(action: Action, view: View) -> bool {
+fn useful(action: Action, place: Place) -> bool {
+    let view = place.view;
     match action {
-        Action::Mark => matches!(view, View::Cluster | View::Jobs),
+        Action::Mark => NODE.holds(place) || view == View::Jobs,
         Action::Open => !matches!(view, View::Election | View::Log | View::Job),
         Action::Filter => matches!(view, View::Cluster | View::Messages | View::Jobs | View::Log),
         _ => true,

@@ -36,14 +36,15 @@ pub(super) fn draw(model: &Model, palette: &Palette, area: Rect, buf: &mut Buffe
     let feet = if usize::from(inner.height) > foot.len() + 8 { foot.len() } else { 0 };
     let rows = palette::rows(model, palette);
     let room = usize::from(inner.height).saturating_sub(1 + feet);
-    let start = window(rows.len(), room, palette.at);
+    let highlighted = palette::highlighted(model, palette);
+    let start = window(rows.len(), room, highlighted.unwrap_or(palette.at));
     for (at, row) in rows.iter().enumerate().skip(start).take(room) {
         let label = if palette.help { row.labels() } else { row.label() };
         let mut line = vec![span(skin, Tone::Key, fit(&label, 12, false))];
         line.push(span(skin, Tone::Title, fit(row.binding.name, 14, false)));
         line.push(Span::raw(fit(row.binding.help, wide.saturating_sub(26), false)));
         put(buf, inner, 1 + at - start, &Line::from(line));
-        if at == palette.at {
+        if highlighted == Some(at) {
             let y = inner.y + 1 + (at - start) as u16;
             buf.set_style(Rect { y, height: 1, ..inner }.intersection(inner), skin.style(Tone::Cursor));
         }
