@@ -34,8 +34,10 @@ pub(crate) struct Script {
     pub dies: bool,
     pub observations: Vec<wire::Observation>,
     pub members: wire::MembersReply,
-    /// What steering was asked for.
+    /// What steering was asked for, of nodes, jobs and queues.
     pub asked: Vec<String>,
+    /// The answer to a retry.
+    pub retried: wire::RetryReply,
     /// The next answer to steering.
     pub refusal: Option<Status>,
     /// The outcome of transfers, and of the next removal.
@@ -233,6 +235,21 @@ impl Jobs for Fake {
 
     async fn cancel(&self, _: Request<wire::CancelRequest>) -> Answer<wire::CancelReply> {
         Ok(Response::new(wire::CancelReply { state: wire::JobState::Cancelled.into(), index: 60 }))
+    }
+
+    async fn retry(&self, request: Request<wire::RetryRequest>) -> Answer<wire::RetryReply> {
+        let mut script = self.script.lock().unwrap();
+        script.asked.push(format!("retry {}", request.into_inner().id));
+        Ok(Response::new(script.retried.clone()))
+    }
+
+    async fn pause_queue(&self, request: Request<wire::PauseQueueRequest>) -> Answer<wire::PauseQueueReply> {
+        let wire::PauseQueueRequest { queue, paused, session: _ } = request.into_inner();
+        let mut script = self.script.lock().unwrap();
+        script.asked.push(format!("{} {queue}", if paused { "pause" } else { "resume" }));
+        // What is asked again was so before.
+        let changed = script.asked.iter().rev().nth(1) != script.asked.last();
+        Ok(Response::new(wire::PauseQueueReply { changed, index: 61 }))
     }
 
     async fn claim(&self, _: Request<wire::ClaimRequest>) -> Answer<wire::ClaimReply> {
