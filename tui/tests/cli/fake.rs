@@ -36,6 +36,8 @@ pub(crate) struct Script {
     pub members: wire::MembersReply,
     /// What steering was asked for, of nodes, jobs and queues.
     pub asked: Vec<String>,
+    /// What a job is beyond its id and state.
+    pub job: wire::Job,
     /// The answer to a retry.
     pub retried: wire::RetryReply,
     /// The next answer to steering.
@@ -106,15 +108,19 @@ impl Fake {
             submit_index: 42,
             result,
             error,
-            ..Default::default()
+            ..script.job.clone()
         }
     }
 
     fn submit(&self, job: wire::NewJob) -> wire::Submitted {
         let mut script = self.script.lock().unwrap();
-        script.submitted.push(job);
-        let id = 16 + script.submitted.len() as u64;
-        wire::Submitted { id, state: wire::JobState::Available.into(), index: 42, duplicate: false }
+        let same = |known: &wire::NewJob| !job.idempotency_key.is_empty() && *known == job;
+        let known = script.submitted.iter().position(same);
+        let id = 17 + known.unwrap_or(script.submitted.len()) as u64;
+        if known.is_none() {
+            script.submitted.push(job);
+        }
+        wire::Submitted { id, state: wire::JobState::Available.into(), index: 42, duplicate: known.is_some() }
     }
 }
 
