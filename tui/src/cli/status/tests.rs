@@ -1,8 +1,6 @@
 //! The view from given answers: who leads, and the exact JSON.
 
-use raftdeck_shared::wire::PeerStatus;
-
-use raftdeck_shared::wire::QueueStatus;
+use raftdeck_shared::wire::{PeerStatus, QueueStatus};
 
 use super::*;
 
