@@ -21,6 +21,8 @@ pub(crate) enum Action {
     Remove,
     HealOne,
     CancelJobs,
+    RetryJobs,
+    PauseQueue,
     Mark,
     Back,
     Up,
@@ -146,6 +148,7 @@ impl When {
 const CLUSTER: When = When::In(View::Cluster);
 const MESSAGES: When = When::In(View::Messages);
 const JOBS: When = When::In(View::Jobs);
+const QUEUES: When = When::In(View::Queues);
 const LOG: When = When::In(View::Log);
 const FAULTS: When = When::In(View::Faults);
 
@@ -166,6 +169,14 @@ pub(crate) const TABLE: &[Binding] = &[
         .footer("cancel")
         .danger()
         .when(JOBS),
+    row("retry", &["r"], Action::RetryJobs, "try the marked jobs again now, or the one under the cursor")
+        .footer("retry")
+        .danger()
+        .when(JOBS),
+    row("pause-queue", &["P"], Action::PauseQueue, "pause the queue under the cursor, or resume it")
+        .footer("pause queue")
+        .danger()
+        .when(QUEUES),
     row(
         "cut-one-way",
         &["X"],
@@ -198,7 +209,7 @@ pub(crate) const TABLE: &[Binding] = &[
     row("close-tab", &["F"], Action::Upkeep(Upkeep::CloseTab), "close the terminal tab of a node that has ended")
         .danger()
         .when(CLUSTER),
-    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
+    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel or retry").footer("mark"),
     row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
         .footer("open"),
     row("back", &["esc"], Action::Back, "close, unmark, drop the filter, back to the newest"),
