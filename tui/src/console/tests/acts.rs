@@ -157,7 +157,7 @@ fn same_as_is_what_the_command_line_takes() {
             }
             (Some(Verb::Retry { ids: said }), [Cmd::RetryJobs { ids, .. }]) => assert_eq!(*ids, said),
             (Some(Verb::Pause { queue: said }), [Cmd::PauseQueue { queue, paused: true, .. }]) => {
-                assert_eq!(*queue, said)
+                assert_eq!(*queue, said);
             }
             (Some(Verb::Resume { queue: said }), [Cmd::PauseQueue { queue, paused: false, .. }]) => {
                 assert_eq!(*queue, said);
