@@ -166,7 +166,8 @@ fn who_waits_gets_the_jobs_of_a_paused_queue_when_it_is_resumed_and_is_not_asked
     let first = cluster.wait(leader, claim(1), None, LONG).unwrap();
     let second = cluster.wait(leader, claim(1), None, LONG).unwrap();
     cluster.run_for(100_000).unwrap();
-    cluster.take_happenings();
+    let told = |happening: &Happening| matches!(happening, Happening::Jobs(.., what) if what == "queue default paused");
+    assert!(cluster.take_happenings().iter().any(|(_, happening)| told(happening)));
 
     let before = cluster.replica(leader).unwrap().raft().log().last().0.0;
     submit(&mut cluster, leader, 2);
