@@ -8,7 +8,9 @@
 //! Laws:
 //! - who waits is answered by a tick of its end, or when this node cannot give jobs any more;
 //! - a claim that was proposed and got nothing (another had taken the job) waits on, in its old place;
-//! - a caller who is gone gets no job: who waits here is asked for before it is proposed.
+//! - a caller who is gone gets no job: who waits here is asked for before it is proposed;
+//! - a job of a paused queue is nobody's work: nobody is proposed for it, submitted now or long ago, until the entry that
+//!   resumes its queue. Who would count it would propose the same claims again and again, for nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -149,6 +151,8 @@ fn wants(machine: &Machine, submitted: &[&NewJob], op: &Op) -> Option<u64> {
         | Op::Ack { .. }
         | Op::Fail { .. }
         | Op::Cancel { .. }
+        | Op::Retry { .. }
+        | Op::PauseQueue { .. }
         | Op::Tick
         | Op::OpenSession => None,
     }

@@ -14,7 +14,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raftdeck_jobs::{Call, CancelOutcome, Changes, Command, Machine, Name, NewJob, Op, Reply, SessionCall};
+use raftdeck_jobs::{
+    Call, CancelOutcome, Changes, Command, Machine, Name, NewJob, Op, PauseOutcome, Reply, RetryOutcome, SessionCall,
+};
 use raftdeck_raft::{
     Chunk, Config, Entry, EntryKind, Envelope, GroupId, Index, LogStart, NodeId, Observed, ProposeError, Raft, Restart,
     RoleKind, SnapshotId, SnapshotMeta, SnapshotTask, Term, Write, WriteSeq,
@@ -213,6 +215,8 @@ impl Proposal {
             | Op::Ack { .. }
             | Op::Fail { .. }
             | Op::Cancel { .. }
+            | Op::Retry { .. }
+            | Op::PauseQueue { .. }
             | Op::Tick
             | Op::OpenSession => &[],
         });
@@ -247,6 +251,8 @@ impl Promise {
             | Op::Ack { .. }
             | Op::Fail { .. }
             | Op::Cancel { .. }
+            | Op::Retry { .. }
+            | Op::PauseQueue { .. }
             | Op::Tick
             | Op::OpenSession => None,
         }
@@ -380,7 +386,8 @@ impl Replica {
                 Input::Gone(tickets) => self.gone(&tickets),
             }
         }
-        let submitted: Vec<&NewJob> = proposals.iter().flat_map(Proposal::jobs_for_now).collect();
+        let submitted = proposals.iter().flat_map(Proposal::jobs_for_now);
+        let submitted: Vec<&NewJob> = submitted.filter(|job| !self.machine.is_paused(&job.queue)).collect();
         for (ticket, op, call) in self.take_parked(&submitted) {
             self.join(&mut proposals, now_ms, Some(ticket), op, call);
         }
@@ -422,6 +429,8 @@ impl Replica {
             | Op::Ack { .. }
             | Op::Fail { .. }
             | Op::Cancel { .. }
+            | Op::Retry { .. }
+            | Op::PauseQueue { .. }
             | Op::Tick
             | Op::OpenSession => None,
         }
@@ -446,13 +455,12 @@ impl Replica {
     fn all_promised(&self, queues: &[Name], handlers: &[Name], proposals: &[Proposal]) -> bool {
         let same = self.promises_under_way(proposals).filter(|p| p.queues == queues && p.handlers == handlers);
         let promised: u64 = same.map(|p| p.max_jobs).sum();
-        promised > 0 && promised >= self.machine.queues().map(|(_, counts)| counts.available).sum()
+        promised > 0 && promised >= self.machine.claimable_count()
     }
 
-    /// Available jobs that no claim under way may take.
+    /// Claimable jobs that no claim under way may take.
     pub(crate) fn unpromised(&self) -> u64 {
-        let available: u64 = self.machine.queues().map(|(_, counts)| counts.available).sum();
-        available.saturating_sub(self.promised.values().flatten().map(|p| p.max_jobs).sum())
+        self.machine.claimable_count().saturating_sub(self.promised.values().flatten().map(|p| p.max_jobs).sum())
     }
 
     pub(crate) fn ticks(&self) -> u64 {
@@ -698,6 +706,12 @@ fn tell(op: &Op, reply: &Reply) -> Option<String> {
             CancelOutcome::Requested => Some(format!("job {job} asked to stop")),
             CancelOutcome::AlreadyFinished { .. } => None,
         },
+        (Op::Retry { job }, Reply::Retried(Ok(RetryOutcome::Available))) => Some(format!("job {job} retried now")),
+        (Op::PauseQueue { queue, paused }, Reply::QueuePaused(Ok(PauseOutcome { changed: true }))) => {
+            Some(format!("queue {queue} {}", if *paused { "paused" } else { "resumed" }))
+        }
+        (_, Reply::QueuePaused(Err(refusal))) => Some(refusal.to_string()),
+        (_, Reply::Retried(_) | Reply::QueuePaused(_)) => None,
         (_, Reply::Ticked { moved }) if *moved > 0 => Some(format!("time moved {moved} jobs on")),
         (_, Reply::SessionRefused(refusal)) => Some(refusal.to_string()),
         (_, Reply::Repeated { .. } | Reply::SessionOpened { .. }) => None,

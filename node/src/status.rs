@@ -1,11 +1,15 @@
 //! The state of a node as one message, for the console and the command line.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
-use std::time::{Duration, Instant};
 
+use raftdeck_jobs::{Machine, QueueCounts};
 use raftdeck_raft::{Index, NodeId, PeerView, Sending};
 use raftdeck_shared::{cluster::ClusterFile, wire};
 
@@ -136,21 +140,28 @@ pub fn replica_status(replica: &Replica, remembered: Index, tick_ms: u64) -> wir
             .iter()
             .map(|e| wire::LogCell { index: e.index.0, term: e.term.0 })
             .collect(),
-        queues: machine
-            .queues()
-            .map(|(name, counts)| wire::QueueStatus {
-                name: name.to_owned(),
-                scheduled: counts.scheduled,
-                available: counts.available,
-                running: counts.running,
-                retryable: counts.retryable,
-                completed: counts.completed,
-                cancelled: counts.cancelled,
-                discarded: counts.discarded,
-            })
-            .collect(),
+        queues: queues(machine),
         live_jobs: machine.live_count() as u64,
         remembered: remembered.0,
         ..Default::default()
     }
+}
+
+/// Every queue that had a job or is paused, by name.
+fn queues(machine: &Machine) -> Vec<wire::QueueStatus> {
+    let mut queues: BTreeMap<&str, QueueCounts> =
+        machine.paused_queues().map(|name| (name, Default::default())).collect();
+    queues.extend(machine.queues().map(|(name, counts)| (name, *counts)));
+    let queue = |(name, counts): (&str, QueueCounts)| wire::QueueStatus {
+        name: name.to_owned(),
+        scheduled: counts.scheduled,
+        available: counts.available,
+        running: counts.running,
+        retryable: counts.retryable,
+        completed: counts.completed,
+        cancelled: counts.cancelled,
+        discarded: counts.discarded,
+        paused: machine.is_paused(name),
+    };
+    queues.into_iter().map(queue).collect()
 }

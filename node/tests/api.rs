@@ -342,3 +342,63 @@ async fn health_and_reflection_are_served() {
     }
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_retries_jobs_and_pauses_queues() {
+    let node = Node::start(0).await;
+    let client = node.client();
+    let in_mail = |delay_ms| wire::NewJob {
+        queue: "mail".into(),
+        delay_ms,
+        timeout_ms: Some(60_000),
+        retry_delay_ms: Some(5_000),
+        ..job("echo", "x")
+    };
+    let later = client.submit(in_mail(3_600_000), WITHIN).await.unwrap();
+    let claim = |wait_ms| wire::ClaimRequest {
+        worker: "w".into(),
+        handlers: vec!["echo".into()],
+        max_jobs: 1,
+        lease_ms: 60_000,
+        wait_ms,
+        ..Default::default()
+    };
+
+    let paused = client.pause_queue("mail", WITHIN).await.unwrap();
+    assert!(paused.changed && paused.index > later.index);
+    assert!(!client.pause_queue("mail", WITHIN).await.unwrap().changed);
+    assert!(client.pause_queue("empty", WITHIN).await.unwrap().changed, "one that never had a job");
+    let retried = client.retry(JobId(later.id), WITHIN).await.unwrap();
+    assert_eq!((retried.state(), retried.changed, retried.refused.as_str()), (JobState::Available, true, ""));
+    let again = client.retry(JobId(later.id), WITHIN).await.unwrap();
+    assert_eq!((again.state(), again.changed, again.refused.as_str()), (JobState::Available, false, ""));
+    assert_eq!(client.claim(claim(0)).await.unwrap().jobs, [], "its queue is paused");
+    let status = node.admin().status(wire::StatusRequest {}).await.unwrap().into_inner();
+    let queues: Vec<_> = status.queues.iter().map(|q| (q.name.as_str(), q.paused, q.available)).collect();
+    assert_eq!(queues, [("empty", true, 0), ("mail", true, 1)]);
+
+    // Who waits is woken by the resume.
+    let (claimed, resumed) = tokio::join!(client.claim(claim(10_000)), async {
+        client.submit(wire::NewJob { delay_ms: 3_600_000, ..job("echo", "") }, WITHIN).await.unwrap();
+        client.resume_queue("mail", WITHIN).await.unwrap()
+    });
+    assert!(resumed.changed);
+    let claimed = claimed.unwrap().jobs;
+    assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [later.id]);
+    let running = client.retry(JobId(later.id), WITHIN).await.unwrap();
+    let words = format!("job {} is running under token {}: it is tried already", later.id, claimed[0].token);
+    assert_eq!((running.state(), running.refused), (JobState::Running, words));
+    let read = client.get(JobId(later.id), 0, WITHIN).await.unwrap().job.unwrap();
+    assert_eq!((read.timeout_ms, read.retry_delay_ms), (Some(60_000), Some(5_000)), "all that makes the work");
+    assert!(read.history.iter().any(|event| event.what == "retried"));
+
+    client.ack(JobId(later.id), LeaseToken(claimed[0].token), "".into(), WITHIN).await.unwrap();
+    let finished = client.retry(JobId(later.id), WITHIN).await.unwrap();
+    assert_eq!(finished.refused, format!("job {} is completed", later.id));
+    assert_eq!(finished.state(), JobState::Completed);
+    let unknown = client.retry(JobId(99), WITHIN).await.unwrap_err();
+    assert!(matches!(&unknown, ClientError::Refused { code: Code::NotFound, .. }), "{unknown}");
+    let wrong = client.pause_queue("a b", WITHIN).await.unwrap_err();
+    assert_eq!(wrong.to_string(), "queue name is \"a b\", only a-z A-Z 0-9 . _ - are allowed");
+    node.stop().await;
+}

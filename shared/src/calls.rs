@@ -95,6 +95,10 @@ async fn answer<S: Jobs>(service: Arc<S>, call: wire::Call) -> wire::Answer {
         Some(Asked::Ack(r)) => service.ack(Request::new(r)).await.map(|r| Outcome::Ack(r.into_inner())),
         Some(Asked::Fail(r)) => service.fail(Request::new(r)).await.map(|r| Outcome::Fail(r.into_inner())),
         Some(Asked::Cancel(r)) => service.cancel(Request::new(r)).await.map(|r| Outcome::Cancel(r.into_inner())),
+        Some(Asked::Retry(r)) => service.retry(Request::new(r)).await.map(|r| Outcome::Retry(r.into_inner())),
+        Some(Asked::PauseQueue(r)) => {
+            service.pause_queue(Request::new(r)).await.map(|r| Outcome::PauseQueue(r.into_inner()))
+        }
     };
     let outcome = done.unwrap_or_else(|status| Outcome::Failure(failure(&status)));
     wire::Answer { number: call.number, outcome: Some(outcome) }

@@ -245,6 +245,33 @@ impl Client {
         self.once(within, ATTEMPT_MAX, request).await
     }
 
+    /// Makes a job available that waits for its time.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; that it is running or finished is part of the answer.
+    pub async fn retry(&self, id: JobId, within: Duration) -> Result<wire::RetryReply, ClientError> {
+        let request = wire::RetryRequest { id: id.0, session: None };
+        self.once(within, ATTEMPT_MAX, request).await
+    }
+
+    /// Has nobody be given a job of this queue, until it is resumed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pause_queue(&self, queue: &str, within: Duration) -> Result<wire::PauseQueueReply, ClientError> {
+        let request = wire::PauseQueueRequest { queue: queue.to_owned(), paused: true, session: None };
+        self.once(within, ATTEMPT_MAX, request).await
+    }
+
+    /// Has the jobs of this queue be given again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn resume_queue(&self, queue: &str, within: Duration) -> Result<wire::PauseQueueReply, ClientError> {
+        let request = wire::PauseQueueRequest { queue: queue.to_owned(), paused: false, session: None };
+        self.once(within, ATTEMPT_MAX, request).await
+    }
+
     /// One job, read where at least `min_index` is applied.
     ///
     /// # Errors

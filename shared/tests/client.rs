@@ -151,6 +151,17 @@ impl jobs_server::Jobs for Told {
         Err(not_asked())
     }
 
+    async fn retry(&self, _: Request<wire::RetryRequest>) -> Result<Response<wire::RetryReply>, Status> {
+        Err(not_asked())
+    }
+
+    async fn pause_queue(
+        &self,
+        _: Request<wire::PauseQueueRequest>,
+    ) -> Result<Response<wire::PauseQueueReply>, Status> {
+        Err(not_asked())
+    }
+
     async fn get(&self, _: Request<wire::GetRequest>) -> Result<Response<wire::GetReply>, Status> {
         Err(not_asked())
     }

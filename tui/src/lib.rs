@@ -7,6 +7,7 @@
 //! - [`narrate`]: what a node observed, as a sentence;
 //! - [`plain`]: text of others, made safe;
 //! - [`ask`]: one question to one node, with an end;
+//! - [`retry`]: trying a job again;
 //! - [`steer`]: questions to whoever leads.
 
 pub mod ask;
@@ -16,4 +17,5 @@ pub mod console;
 pub mod launch;
 pub mod narrate;
 pub mod plain;
+pub mod retry;
 pub mod steer;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, Job, JobId, JobState, KeyEntry, QueueCounts, Recent, SessionEntry, SessionId};
+use crate::{DecodeError, Job, JobId, JobState, KeyEntry, Name, QueueCounts, Recent, SessionEntry, SessionId};
 
 /// What changed since the last look: everything at most once, with its newest value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct Changes {
     pub sessions_set: Vec<(SessionId, SessionEntry)>,
     /// Rows to delete, by session. A session may never have been written.
     pub sessions_removed: Vec<SessionId>,
+    /// Rows to insert: queues that are paused.
+    pub paused_set: Vec<Name>,
+    /// Rows to delete: queues that are not paused any more. One may never have been written.
+    pub paused_removed: Vec<Name>,
     /// Rows to insert, by `finish_seq`.
     pub recent: Vec<Recent>,
     /// Rows of [`Recent`] with a smaller `finish_seq` are not needed any more.
@@ -65,6 +69,8 @@ pub struct Restored {
     pub keys: Vec<(String, KeyEntry)>,
     /// All sessions.
     pub sessions: Vec<(SessionId, SessionEntry)>,
+    /// All paused queues.
+    pub paused: Vec<Name>,
     /// The last finished jobs, in any order; older ones than needed do no harm.
     pub recent: Vec<Recent>,
 }

@@ -86,6 +86,18 @@ pub enum Op {
     Tick,
     /// A client wants a session to make its calls in.
     OpenSession,
+    /// Somebody does not want to wait until a job's time comes.
+    Retry {
+        /// The job.
+        job: JobId,
+    },
+    /// Somebody wants no job of a queue to be claimed, or them to be claimed again.
+    PauseQueue {
+        /// The queue; it may be one that never had a job.
+        queue: Name,
+        /// Whether it is paused from now on.
+        paused: bool,
+    },
 }
 
 /// A job under the token of a claim.
@@ -191,9 +203,13 @@ impl Command {
         match op {
             Op::Tick | Op::OpenSession => self.calls.is_empty(),
             Op::Claim { .. } => !is_closed && !may_set_free,
-            Op::Submit { .. } | Op::Heartbeat { .. } | Op::Ack { .. } | Op::Fail { .. } | Op::Cancel { .. } => {
-                !is_closed
-            }
+            Op::Submit { .. }
+            | Op::Heartbeat { .. }
+            | Op::Ack { .. }
+            | Op::Fail { .. }
+            | Op::Cancel { .. }
+            | Op::Retry { .. }
+            | Op::PauseQueue { .. } => !is_closed,
         }
     }
 
@@ -244,7 +260,8 @@ impl Op {
             Op::Ack { acks } => acks.iter().map(|ack| 16 + ack.result.len()).sum(),
             Op::Fail { failures } => failures.iter().map(|failure| 24 + failure.error.len()).sum(),
             Op::Heartbeat { leases, .. } => 12 * leases.len(),
-            Op::Cancel { .. } | Op::Tick | Op::OpenSession => 0,
+            Op::PauseQueue { queue, .. } => queue.len(),
+            Op::Cancel { .. } | Op::Retry { .. } | Op::Tick | Op::OpenSession => 0,
         }
     }
 }

@@ -221,6 +221,8 @@ pub enum HistoryKind {
     Cancelled,
     /// It was given up.
     Discarded,
+    /// Somebody did not want to wait until its time came.
+    Retried,
 }
 
 impl HistoryKind {
@@ -237,6 +239,7 @@ impl HistoryKind {
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
             Self::Discarded => "discarded",
+            Self::Retried => "retried",
         }
     }
 }

@@ -17,6 +17,7 @@
 //! expiry     running -> retryable | discarded     the same rule; an expired lease is a spent attempt
 //! timeout    running -> retryable | discarded     the same rule
 //! cancel     not running -> cancelled;  running -> a flag, then ack -> completed, fail | expiry | timeout -> cancelled
+//! retry    scheduled | retryable -> available     an operator does not want to wait; attempts count on
 //! ```
 //!
 //! # Laws
@@ -25,6 +26,7 @@
 //! - Only the holder of the live token changes a running job, apart from time; everybody else is refused in words.
 //! - An exact repeat of an accepted ack or fail gets the same answer again and changes nothing.
 //! - Final states absorb.
+//! - Nobody is given a job of a paused queue; all else that happens to its jobs goes on (`paused.rs`).
 //! - Only a tick acts on the passing of time: a late ack that reached the log before the tick that would have expired its
 //!   lease is accepted.
 //! - A bulk is atomic.
@@ -51,6 +53,7 @@ pub mod limits;
 mod machine;
 #[doc(hidden)]
 pub mod mutants;
+mod paused;
 mod ready;
 mod recent;
 mod reply;
@@ -77,6 +80,7 @@ pub use limits::{Invalid, validate_bulk};
 pub use machine::Machine;
 pub use recent::Recent;
 pub use reply::{
-    CancelOutcome, CancelRefusal, ClaimedJob, LeaseRefusal, Renewed, Reply, Settled, Standing, SubmitRefusal, Submitted,
+    CancelOutcome, CancelRefusal, ClaimedJob, LeaseRefusal, PauseOutcome, PauseRefusal, Renewed, Reply, RetryOutcome,
+    RetryRefusal, Settled, Standing, SubmitRefusal, Submitted,
 };
 pub use sessions::{LastCall, SessionCall, SessionEntry, SessionRefusal};

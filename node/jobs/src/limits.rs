@@ -56,6 +56,8 @@ pub const SESSION_TTL_MS: u64 = 60 * 60 * 1000;
 /// Most bytes of answers that sessions keep; beyond them the session that has been idle for longest is forgotten. An
 /// answer is at most some 40 KB, that to a batch of 1000 leases, and mostly 20 bytes.
 pub const SESSION_BYTES_MAX: usize = 64 << 20;
+/// Most queues that may be paused: they are looked up for every claim, and told with every status.
+pub const PAUSED_QUEUES_MAX: usize = 1000;
 /// Finished jobs whose last answer is kept for a repeated ack or fail.
 pub const RECENT_MAX: usize = 10_000;
 /// Events kept in the history of a job; beyond them the oldest is dropped and counted.
@@ -89,6 +91,7 @@ pub(crate) struct Bounds {
     pub(crate) sessions_max: usize,
     pub(crate) session_ttl_ms: u64,
     pub(crate) session_bytes_max: usize,
+    pub(crate) paused_max: usize,
     pub(crate) recent_max: usize,
     pub(crate) claim_bytes_max: usize,
     pub(crate) tick_moves_max: u32,
@@ -101,6 +104,7 @@ impl Bounds {
         sessions_max: SESSIONS_MAX,
         session_ttl_ms: SESSION_TTL_MS,
         session_bytes_max: SESSION_BYTES_MAX,
+        paused_max: PAUSED_QUEUES_MAX,
         recent_max: RECENT_MAX,
         claim_bytes_max: CLAIM_BYTES_MAX,
         tick_moves_max: TICK_MOVES_MAX,
@@ -136,7 +140,8 @@ impl Op {
                 at_most("batch of failures", failures.len(), LEASES_MAX, " failures")?;
                 failures.iter().try_for_each(Failure::validate)
             }
-            Self::Cancel { job: _ } | Self::Tick | Self::OpenSession => Ok(()),
+            Self::PauseQueue { queue, paused: _ } => name("queue name", queue),
+            Self::Cancel { job: _ } | Self::Retry { job: _ } | Self::Tick | Self::OpenSession => Ok(()),
         }
     }
 }

@@ -8,12 +8,13 @@
 //! # Laws
 //!
 //! - A live job is in the claim order exactly if it is available, and in the time index exactly if it has a due time.
-//! - The state hash follows from the jobs, live and finished, the keys, the sessions, and the machine's own numbers; not from the order
-//!   in which anything happened to be written or let go.
+//! - The state hash follows from the jobs, live and finished, the keys, the sessions, the paused queues, and the machine's own
+//!   numbers; not from the order in which anything happened to be written or let go.
 
 mod claim;
 mod session;
 mod settle;
+mod steer;
 mod submit;
 mod tables;
 
@@ -29,6 +30,7 @@ use crate::{
     keys::Keys,
     limits::Bounds,
     mutants::{self, Mutant},
+    paused::Paused,
     ready::Ready,
     recent::Recents,
     sessions::Sessions,
@@ -59,6 +61,7 @@ pub struct Machine {
     counts: Counts,
     keys: Keys,
     sessions: Sessions,
+    paused: Paused,
     recents: Recents,
     /// Jobs that changed since the last look.
     changed: BTreeSet<JobId>,
@@ -101,6 +104,7 @@ impl Machine {
             counts: Counts::default(),
             keys: Keys::default(),
             sessions: Sessions::default(),
+            paused: Paused::default(),
             recents: Recents::default(),
             changed: BTreeSet::new(),
         }
@@ -134,6 +138,8 @@ impl Machine {
             Op::Cancel { job } => Reply::Cancelled(self.cancel(*job, at)),
             Op::Tick => Reply::Ticked { moved: self.tick(at) },
             Op::OpenSession => Reply::SessionOpened { session: self.open_session(at) },
+            Op::Retry { job } => Reply::Retried(self.retry(*job, at)),
+            Op::PauseQueue { queue, paused } => Reply::QueuePaused(self.pause(queue, *paused)),
         }
     }
 
@@ -243,9 +249,11 @@ impl Machine {
     pub fn state_hash(&self) -> u64 {
         let changed = self.changed.iter().filter_map(|id| self.shared(*id)).map(|job| job.digest());
         let jobs_digest = changed.fold(self.live_digest.wrapping_add(self.finished_digest), u64::wrapping_add);
-        // One sum for both tables of what was answered: without sessions the hash is what it was before there were any.
-        let answered_digest = self.keys.digest().wrapping_add(self.sessions.digest());
-        codec::digest(&(jobs_digest, answered_digest, self.next_id, self.now_ms, self.finish_seq))
+        // One sum for all small tables: without sessions, or without a paused queue, the hash is what it was before there
+        // were any.
+        let tables_digest = [self.sessions.digest(), self.paused.digest()].into_iter();
+        let tables_digest = tables_digest.fold(self.keys.digest(), u64::wrapping_add);
+        codec::digest(&(jobs_digest, tables_digest, self.next_id, self.now_ms, self.finish_seq))
     }
 
     /// The earliest time at which a tick would change something. May be in the past.
@@ -255,7 +263,13 @@ impl Machine {
 
     /// Whether a claim would be given a job.
     pub fn claimable(&self, queues: &[Name], handlers: &[Name]) -> bool {
-        self.ready.any(queues, handlers)
+        self.ready.any(queues, handlers, &self.paused)
+    }
+
+    /// Available jobs that somebody may be given: those of paused queues are not.
+    pub fn claimable_count(&self) -> u64 {
+        let queues = self.queues().filter(|(queue, _)| !self.paused.has(queue));
+        queues.map(|(_, counts)| counts.available).sum()
     }
 
     /// A job that is live, or finished and not yet let go.

@@ -32,6 +32,9 @@ mutants! {
     /// A submit under a known key makes another job.
     IgnoresKeys in "submit",
 
+    /// Jobs of a paused queue are given out.
+    ClaimsPaused in "ready",
+
     /// The machine's time is that of the last stamp, though it be smaller.
     TimeFalls in "machine",
 

@@ -2,11 +2,16 @@
 //!
 //! Jobs wait in lanes, one for each handler and queue. Within a lane, and over all lanes that a claim may take from, the
 //! order is priority (0 first), then the time since which a job may run, then its id. A claim looks at the heads of its
-//! lanes only: its cost follows the lanes it names and the jobs it gets, never the jobs that wait.
+//! lanes only: its cost follows the lanes it names and the jobs it gets, never the jobs that wait. The lanes of a paused
+//! queue are as they would be, and are passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Job, JobId, Name};
+use crate::{
+    Job, JobId, Name,
+    mutants::{self, Mutant},
+    paused::Paused,
+};
 
 /// A job's place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,13 +48,13 @@ impl Ready {
         }
     }
 
-    pub(crate) fn any(&self, queues: &[Name], handlers: &[Name]) -> bool {
-        !self.matching(queues, handlers).is_empty()
+    pub(crate) fn any(&self, queues: &[Name], handlers: &[Name], paused: &Paused) -> bool {
+        !self.matching(queues, handlers, paused).is_empty()
     }
 
     /// The jobs a claim may take, the most urgent first.
-    pub(crate) fn in_order(&self, queues: &[Name], handlers: &[Name]) -> impl Iterator<Item = JobId> {
-        let mut lanes: Vec<_> = self.matching(queues, handlers).into_iter().map(Lane::iter).collect();
+    pub(crate) fn in_order(&self, queues: &[Name], handlers: &[Name], paused: &Paused) -> impl Iterator<Item = JobId> {
+        let mut lanes: Vec<_> = self.matching(queues, handlers, paused).into_iter().map(Lane::iter).collect();
         let mut heads: BTreeSet<(Place, usize)> =
             lanes.iter_mut().enumerate().filter_map(|(n, lane)| Some((*lane.next()?, n))).collect();
         std::iter::from_fn(move || {
@@ -59,16 +64,19 @@ impl Ready {
         })
     }
 
-    fn matching(&self, queues: &[Name], handlers: &[Name]) -> Vec<&Lane> {
+    /// The lanes that a claim may take from: both what it gets and whether it would get anything follow from them.
+    fn matching(&self, queues: &[Name], handlers: &[Name], paused: &Paused) -> Vec<&Lane> {
+        let goes = |queue: &Name| !paused.has(queue) || mutants::on(Mutant::ClaimsPaused);
         // As sets: a name that is given twice is one lane, not two.
         let handlers: BTreeSet<_> = handlers.iter().collect();
         let named: BTreeSet<_> = queues.iter().collect();
         let mut lanes = Vec::new();
         for by_queue in handlers.into_iter().filter_map(|handler| self.lanes.get(handler)) {
             if queues.is_empty() {
-                lanes.extend(by_queue.values());
+                lanes.extend(by_queue.iter().filter(|(queue, _)| goes(queue)).map(|(_, lane)| lane));
             } else {
-                lanes.extend(named.iter().filter_map(|queue| by_queue.get(*queue)));
+                let going = named.iter().filter(|queue| goes(queue));
+                lanes.extend(going.filter_map(|queue| by_queue.get(*queue)));
             }
         }
         lanes

@@ -42,6 +42,10 @@ pub enum Reply {
     },
     /// To a call of a session that is not as it should be. Nothing was done.
     SessionRefused(SessionRefusal),
+    /// To a retry.
+    Retried(Result<RetryOutcome, RetryRefusal>),
+    /// To a pause of a queue, or its end.
+    QueuePaused(Result<PauseOutcome, PauseRefusal>),
 }
 
 /// A job that is in the queue.
@@ -187,5 +191,63 @@ pub enum CancelRefusal {
     UnknownJob {
         /// The name that was given.
         job: JobId,
+    },
+}
+
+/// What a retry did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetryOutcome {
+    /// The job waited for its time, and is available now.
+    Available,
+    /// It was available before; nothing changed.
+    AlreadyAvailable,
+}
+
+/// Why a job was not made available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RetryRefusal {
+    /// No such job was ever submitted.
+    #[error("there is no job {job}")]
+    UnknownJob {
+        /// The name that was given.
+        job: JobId,
+    },
+    /// Somebody works on it.
+    #[error("job {job} is running under token {token}: it is tried already")]
+    Running {
+        /// The job.
+        job: JobId,
+        /// The lease under which it is worked on.
+        token: LeaseToken,
+    },
+    /// There is nothing left to try.
+    #[error("job {job} {}", how(*.state))]
+    Finished {
+        /// The job.
+        job: JobId,
+        /// How it ended; unknown if that is so long ago that only the tables know.
+        state: Option<JobState>,
+    },
+}
+
+fn how(finished: Option<JobState>) -> String {
+    finished.map_or_else(|| "finished long ago".into(), |state| format!("is {state}"))
+}
+
+/// A queue that is paused, or is not, as was wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseOutcome {
+    /// It was not so before.
+    pub changed: bool,
+}
+
+/// Why a queue was not paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PauseRefusal {
+    /// There is a limit.
+    #[error("number of paused queues would be {}, the limit is {limit}", limit + 1)]
+    TooMany {
+        /// The limit.
+        limit: u64,
     },
 }

@@ -147,6 +147,8 @@ impl Kept {
             | Reply::Acked(_)
             | Reply::Failed(_)
             | Reply::Cancelled(_)
+            | Reply::Retried(_)
+            | Reply::QueuePaused(_)
             | Reply::Ticked { .. }
             | Reply::SessionOpened { .. }
             | Reply::Repeated { .. }

@@ -113,6 +113,24 @@ impl Job {
         }
     }
 
+    /// scheduled | retryable -> available
+    ///
+    /// A job whose time had come, and which only no tick had moved yet, keeps its place.
+    pub(crate) fn retry(&mut self, at: At) {
+        match self.state {
+            JobState::Scheduled | JobState::Retryable => {
+                self.state = JobState::Available;
+                self.run_at_ms = self.run_at_ms.min(at.now_ms);
+                self.note(at, HistoryKind::Retried, "");
+            }
+            JobState::Available
+            | JobState::Running
+            | JobState::Completed
+            | JobState::Cancelled
+            | JobState::Discarded => {}
+        }
+    }
+
     /// scheduled | retryable -> available;  running -> retryable | discarded | cancelled
     pub(crate) fn come_due(&mut self, at: At) {
         match self.state {

@@ -38,6 +38,8 @@ fn is_refusal(reply: &Reply) -> bool {
         Reply::Acked(settled) | Reply::Failed(settled) => settled.iter().any(Result::is_err),
         Reply::Heartbeats(renewed) => renewed.iter().any(Result::is_err),
         Reply::Cancelled(answer) => answer.is_err(),
+        Reply::Retried(answer) => answer.is_err(),
+        Reply::QueuePaused(answer) => answer.is_err(),
         Reply::SessionRefused(_) => true,
         Reply::Repeated { reply, .. } => is_refusal(reply),
         Reply::Claimed(_) | Reply::Ticked { .. } | Reply::SessionOpened { .. } => false,

@@ -14,7 +14,7 @@
 //! | `checks`, `violation` | what must hold after every event |
 //! | `scenario`, `parse` | the scenario language: one command a line; for those who write it, `SCENARIOS.md` |
 //! | `play`, `expect` | runs it, tells what happened, and compares that with what it expects |
-//! | `plan`, `strike`, `workload` | what a seed draws; a fault as it strikes; what clients do meanwhile |
+//! | `plan`, `strike`, `workload`, `operator` | what a seed draws; a fault as it strikes; what clients and an operator do meanwhile |
 //! | `watch`, `show` | a run for somebody who looks on: what its nodes would tell a console, scene by scene |
 //! | `swarm` | runs seeds: faults, then a healed majority, then rest |
 //! | `shrink` | makes a failing seed smaller |
@@ -32,6 +32,7 @@ mod cue;
 mod disk;
 mod expect;
 mod network;
+mod operator;
 mod parse;
 mod plan;
 mod play;

@@ -389,6 +389,8 @@ impl Stage {
             | Reply::Acked(_)
             | Reply::Failed(_)
             | Reply::Cancelled(_)
+            | Reply::Retried(_)
+            | Reply::QueuePaused(_)
             | Reply::Ticked { .. }
             | Reply::Repeated { .. }
             | Reply::SessionRefused(_) => {}

@@ -4,7 +4,7 @@
 //! random majority is healed, everything else stays as broken as it is or gets worse, and within a bounded time the
 //! majority must elect and acknowledge: safety alone would be satisfied by a cluster that does nothing. *Rest*: everything
 //! is healed, and there must be one leader, one log and one state on all members, with every acknowledged job in it, every
-//! learner promoted, every caller answered; and then nothing may disturb that.
+//! learner promoted, every queue resumed, every caller answered; and then nothing may disturb that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +21,7 @@ use crate::{
     },
     cue::Cue,
     network::{Traffic, Weather},
+    operator::Operator,
     plan::Plan,
     show::asserted,
     strike::{Struck, mend_node, strike},
@@ -126,6 +127,7 @@ struct Run<'a> {
     plan: Plan,
     cluster: Cluster,
     workload: Workload,
+    operator: Option<Operator>,
     counts: Counts,
     told: Vec<String>,
 }
@@ -149,7 +151,8 @@ impl Run<'_> {
         })?;
         let schedule = StdRng::seed_from_u64(rng.random());
         let (workload, counts, told) = (Workload::default(), Counts::default(), Vec::new());
-        Ok(Run { seed, options, rng, schedule, plan, cluster, workload, counts, told })
+        let operator = Operator::of(seed);
+        Ok(Run { seed, options, rng, schedule, plan, cluster, workload, operator, counts, told })
     }
 
     fn phases(&mut self) -> Result<(), Violation> {
@@ -177,6 +180,9 @@ impl Run<'_> {
             if self.cluster.now_us() >= next_request {
                 self.workload.ask(&mut self.cluster, &mut self.rng)?;
                 next_request = self.cluster.now_us() + self.rng.random_range(1_000..100_000);
+            }
+            if let Some(operator) = &mut self.operator {
+                operator.ask(&mut self.cluster)?;
             }
             if self.cluster.now_us() >= next_strike {
                 self.strike(number)?;
@@ -230,6 +236,11 @@ impl Run<'_> {
         for (at_us, happening) in self.cluster.take_happenings() {
             if let Some(line) = words::line(&happening).filter(|_| self.options.tells) {
                 self.say(at_us, || line);
+            }
+            if let (Happening::Answered(ticket, answer), Some(operator)) = (&happening, &mut self.operator)
+                && let Some(reached) = operator.told(*ticket, answer.as_ref())?
+            {
+                *self.counts.reached.entry(reached).or_default() += 1;
             }
             let reached = match happening {
                 Happening::Answered(ticket, Some(Ok(applied))) => {
@@ -290,6 +301,7 @@ impl Run<'_> {
                 let why = format!("no submit was acknowledged; {}", self.status());
                 return Err(Violation::NotSettled { waited_ms: waited_us / 1000, healed, why });
             }
+            self.resume()?;
             for id in &core {
                 mend_node(&mut self.cluster, *id)?; // What was planned to fail may fail only now.
                 let leads = self.cluster.replica(*id).is_some_and(|r| r.raft().role() == RoleKind::Leader);
@@ -372,6 +384,11 @@ impl Run<'_> {
         Some(core)
     }
 
+    /// What an operator left paused goes on.
+    fn resume(&mut self) -> Result<(), Violation> {
+        self.operator.as_mut().map_or(Ok(()), |operator| operator.resume(&mut self.cluster))
+    }
+
     fn calm_weather(&mut self) {
         let Weather { delay_us, .. } = self.plan.weather.clone();
         // A round trip must fit an election timeout several times, or no protocol can promise anything.
@@ -394,6 +411,7 @@ impl Run<'_> {
             for id in self.cluster.ids() {
                 mend_node(&mut self.cluster, id)?;
             }
+            self.resume()?;
             let Err(why) = self.at_rest() else { break };
             let waited_us = self.cluster.now_us() - healed_at;
             if waited_us >= SETTLE_US {
@@ -449,6 +467,9 @@ impl Run<'_> {
         }
         if !membership.is_voter(leader) {
             return Err(format!("{leader} leads and is no voter"));
+        }
+        if let Some(queue) = leads.machine().paused_queues().next() {
+            return Err(format!("queue {queue} is paused"));
         }
         if let Some((node, _)) = membership.learners.iter().find(|(_, learner)| learner.promote) {
             return Err(format!("{node} is not promoted"));

@@ -220,6 +220,16 @@ pub enum Violation {
         /// Of the word.
         index: Index,
     },
+    /// A job was given out though its queue was paused.
+    #[error("job {job} was claimed at {index}, though its queue was paused at {pause} and nobody had resumed it")]
+    ClaimedPaused {
+        /// The job.
+        job: JobId,
+        /// Of the claim.
+        index: Index,
+        /// Of the pause.
+        pause: Index,
+    },
     /// Somebody leads or is elected who has no vote.
     #[error("{leader} leads {term} and is no voter of its own membership")]
     LeaderWithoutVote {

@@ -55,7 +55,14 @@ fn reply_in_words(index: Index, reply: &Reply) -> String {
         },
         Reply::SessionOpened { session } => format!("its session is {session}"),
         Reply::SessionRefused(refusal) => refusal.to_string(),
-        Reply::Heartbeats(_) | Reply::Cancelled(_) | Reply::Ticked { .. } | Reply::Repeated { .. } => {
+        Reply::Retried(Err(refusal)) => refusal.to_string(),
+        Reply::QueuePaused(Err(refusal)) => refusal.to_string(),
+        Reply::Heartbeats(_)
+        | Reply::Cancelled(_)
+        | Reply::Retried(Ok(_))
+        | Reply::QueuePaused(Ok(_))
+        | Reply::Ticked { .. }
+        | Reply::Repeated { .. } => {
             format!("done at index {index}")
         }
     }

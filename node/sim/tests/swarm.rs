@@ -1,18 +1,25 @@
 //! A few seeds at every run of the tests; the command line runs as many as one likes.
 
+use std::collections::BTreeMap;
+
 use raftdeck_sim::{SwarmOptions, run_seed};
 
 #[test]
 fn seeds_hold_every_law() {
     let options = SwarmOptions { seconds: 10, nodes: None, only: None, tells: false };
     let (mut leaders, mut snapshots_lost) = (0, 0);
+    let mut operated = BTreeMap::new();
     for seed in 1..=60 {
         let outcome = run_seed(seed, &options);
         assert_eq!(outcome.violation, None, "raftdeck sim --seeds {seed}..{seed} --seconds 10");
         leaders += outcome.counts.reached["elected"];
         snapshots_lost += outcome.counts.reached["snapshot-lost"];
+        for what in ["paused", "resumed", "retried"] {
+            *operated.entry(what).or_insert(0) += outcome.counts.reached.get(what).unwrap_or(&0);
+        }
     }
     assert!(leaders > 60, "seeds that elect nobody anew prove nothing: {leaders}");
+    assert!(operated.values().all(|times| *times > 10), "operators that are not heard prove nothing: {operated:?}");
     assert!(snapshots_lost > 0, "no snapshot rotted where it was read");
 }
 

@@ -1,11 +1,11 @@
 //! Claims that wait for a job at the leader.
 
 use raftdeck_jobs::{
-    Name, NewJob, Op, Reply, SessionCall,
+    Command, Name, NewJob, Op, Reply, SessionCall,
     limits::{NAME_BYTES_MAX, NAMES_MAX},
 };
 use raftdeck_node::replica::{Refused, Ticket};
-use raftdeck_raft::{Entry, Index, NodeId};
+use raftdeck_raft::{Entry, EntryKind, Index, NodeId};
 use raftdeck_sim::{Cluster, Happening, Options};
 
 /// Ticks of ten milliseconds.
@@ -150,4 +150,76 @@ fn a_call_that_is_sent_again_takes_the_place_of_the_first() {
     cluster.run_for(100_000).unwrap();
     assert_eq!(claimed(&mut cluster), [(first, Err(Refused::Unknown)), (again, Ok(1))]);
     cluster.all_answered().unwrap();
+}
+
+/// What the leader's log grew by, in entries.
+fn entries_since(cluster: &Cluster, leader: NodeId, before: u64) -> u64 {
+    cluster.replica(leader).unwrap().raft().log().last().0.0 - before
+}
+
+#[test]
+fn who_waits_gets_the_jobs_of_a_paused_queue_when_it_is_resumed_and_is_not_asked_for_before() {
+    let (mut cluster, leader) = cluster();
+    let pause = |paused| Op::PauseQueue { queue: "default".into(), paused };
+    cluster.request(leader, pause(true)).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let first = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    let second = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let told = |happening: &Happening| matches!(happening, Happening::Jobs(.., what) if what == "queue default paused");
+    assert!(cluster.take_happenings().iter().any(|(_, happening)| told(happening)));
+
+    let before = cluster.replica(leader).unwrap().raft().log().last().0.0;
+    submit(&mut cluster, leader, 2);
+    cluster.run_for(1_000_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [], "nobody is given a job");
+    assert_eq!(entries_since(&cluster, leader, before), 1, "the submit");
+    let replica = cluster.replica(leader).unwrap();
+    let entry = replica.raft().log().get(Index(before + 1)).unwrap();
+    let EntryKind::Command(bytes) = &entry.kind else { panic!("{entry:?}") };
+    assert_eq!(Command::decode(bytes).unwrap().calls.len(), 1, "no claim beside it");
+    assert!(!replica.has_work_for_parked(), "or its driver would come back for it with everything that happens");
+
+    let before = before + 1;
+    cluster.request(leader, pause(false)).unwrap();
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(first, Ok(1)), (second, Ok(1))]);
+    assert_eq!(entries_since(&cluster, leader, before), 2, "the resume, and one entry of claims");
+}
+
+/// The pause is in the log and not applied when the job comes: the claim that follows the job gets nothing, and waits on.
+#[test]
+fn a_claim_that_a_pause_overtook_waits_on_and_is_not_proposed_again() {
+    let (mut cluster, leader) = cluster();
+    let ticket = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let before = cluster.replica(leader).unwrap().raft().log().last().0.0;
+    cluster.request(leader, Op::PauseQueue { queue: "default".into(), paused: true }).unwrap();
+    submit(&mut cluster, leader, 1);
+    cluster.run_for(1_000_000).unwrap();
+    assert_eq!(claimed(&mut cluster), []);
+    let entries = entries_since(&cluster, leader, before);
+    assert!(entries <= 2, "{entries} entries: a claim was proposed again and again");
+    cluster.request(leader, Op::PauseQueue { queue: "default".into(), paused: false }).unwrap();
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(ticket, Ok(1))]);
+}
+
+#[test]
+fn who_waits_gets_a_job_that_is_retried() {
+    let (mut cluster, leader) = cluster();
+    let job = NewJob { handler: "echo".into(), delay_ms: 3_600_000, ..NewJob::default() };
+    let made = cluster.request(leader, Op::Submit { jobs: vec![job] }).unwrap();
+    let ticket = cluster.wait(leader, claim(1), None, LONG).unwrap();
+    cluster.run_for(100_000).unwrap();
+    let id = cluster.take_happenings().into_iter().find_map(|(_, happening)| match happening {
+        Happening::Answered(of, Some(Ok(applied))) if of == made => match applied.reply {
+            Reply::Submitted(Ok(jobs)) => Some(jobs[0].id),
+            _ => None,
+        },
+        _ => None,
+    });
+    cluster.request(leader, Op::Retry { job: id.unwrap() }).unwrap();
+    cluster.run_for(100_000).unwrap();
+    assert_eq!(claimed(&mut cluster), [(ticket, Ok(1))]);
 }

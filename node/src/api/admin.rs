@@ -165,6 +165,9 @@ fn words(op: &Op) -> String {
         Op::Ack { acks } => format!("complete {} jobs", acks.len()),
         Op::Fail { failures } => format!("fail {} jobs", failures.len()),
         Op::Cancel { job } => format!("cancel job {job}"),
+        Op::Retry { job } => format!("retry job {job}"),
+        Op::PauseQueue { queue, paused: true } => format!("pause queue {queue}"),
+        Op::PauseQueue { queue, paused: false } => format!("resume queue {queue}"),
         Op::Tick => "time passes".into(),
         Op::OpenSession => "open a session".into(),
     }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use raftdeck_jobs::{ClaimedJob, LeaseRefusal, Name, NewJob, Op, Renewed, Reply, SessionRefusal, Settled, Submitted};
+use raftdeck_jobs::{
+    ClaimedJob, LeaseRefusal, Name, NewJob, Op, PauseOutcome, Renewed, Reply, SessionRefusal, Settled, Submitted,
+};
 use raftdeck_raft::Index;
 use raftdeck_shared::{
     client::{CLAIM_WAIT_MAX, SESSION_EXPIRED, SESSION_HEADER},
@@ -18,7 +20,8 @@ use tonic::{
 use super::convert::{ack, failure, lease, new_job, session, state_to_wire};
 use crate::{handle::Ask, replica::Applied};
 
-/// What was asked, as far as the answer depends on it. A cancel's is made in `jobs`: it may have to look into the tables.
+/// What was asked, as far as the answer depends on it. That of a cancel or a retry is made in `jobs`: it may
+/// have to look into the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Submit,
@@ -28,6 +31,8 @@ pub(super) enum Kind {
     Ack,
     Fail,
     Cancel,
+    Retry,
+    PauseQueue,
 }
 
 /// Checks a call against the limits and what the cluster knows.
@@ -66,6 +71,12 @@ pub(super) fn ask(request: call::Request, cluster: &ClusterFile) -> Result<(Kind
         }
         Asked::Cancel(wire::CancelRequest { id, session }) => {
             (Kind::Cancel, Op::Cancel { job: raftdeck_jobs::JobId(id) }, session, None)
+        }
+        Asked::Retry(wire::RetryRequest { id, session }) => {
+            (Kind::Retry, Op::Retry { job: raftdeck_jobs::JobId(id) }, session, None)
+        }
+        Asked::PauseQueue(wire::PauseQueueRequest { queue, paused, session }) => {
+            (Kind::PauseQueue, Op::PauseQueue { queue: queue.into(), paused }, session, None)
         }
     };
     op.validate().map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
@@ -113,6 +124,10 @@ pub(super) fn outcome(kind: Kind, Applied { index, reply }: Applied) -> Result<O
         }
         (Kind::Ack, Reply::Acked(settled)) => Ok(Outcome::Ack(settle_reply(index, settled))),
         (Kind::Fail, Reply::Failed(settled)) => Ok(Outcome::Fail(settle_reply(index, settled))),
+        (Kind::PauseQueue, Reply::QueuePaused(Ok(PauseOutcome { changed }))) => {
+            Ok(Outcome::PauseQueue(wire::PauseQueueReply { changed, index: index.0 }))
+        }
+        (Kind::PauseQueue, Reply::QueuePaused(Err(refusal))) => Err(Status::out_of_range(refusal.to_string())),
         (_, other) => Err(wrong_reply(&other)),
     }
 }

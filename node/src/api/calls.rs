@@ -63,7 +63,7 @@ struct Desk {
     /// The ends of the queue by which the replica answers.
     replies: mpsc::Sender<(u64, handle::Outcome)>,
     outcomes: mpsc::Receiver<(u64, handle::Outcome)>,
-    /// Cancels: they may have to look into the tables.
+    /// Cancels and retries: they may have to look into the tables.
     apart: FuturesUnordered<BoxFuture<'static, wire::Answer>>,
     /// To be sent.
     ready: Vec<wire::Answer>,
@@ -127,7 +127,14 @@ impl Desk {
         for wire::Call { number, request } in calls {
             match request {
                 None => self.answer(number, Err(Status::invalid_argument("a call that asks for nothing"))),
-                Some(call::Request::Cancel(request)) => self.cancel(number, request),
+                Some(call::Request::Cancel(request)) => {
+                    let service = self.service.clone();
+                    self.apart(number, async move { service.cancel_job(request).await.map(Outcome::Cancel) });
+                }
+                Some(call::Request::Retry(request)) => {
+                    let service = self.service.clone();
+                    self.apart(number, async move { service.retry_job(request).await.map(Outcome::Retry) });
+                }
                 Some(_) if self.asked.contains_key(&number) => {
                     self.answer(number, Err(Status::invalid_argument(format!("call {number} is under way already"))));
                 }
@@ -150,11 +157,10 @@ impl Desk {
         }
     }
 
-    fn cancel(&self, number: u64, request: wire::CancelRequest) {
-        let service = self.service.clone();
+    fn apart(&self, number: u64, done: impl Future<Output = Result<Outcome, Status>> + Send + 'static) {
         self.apart.push(Box::pin(async move {
-            let done = service.cancel_job(request).await.map(Outcome::Cancel);
-            wire::Answer { number, outcome: Some(done.unwrap_or_else(|status| Outcome::Failure(failure(&status)))) }
+            let outcome = done.await.unwrap_or_else(|status| Outcome::Failure(failure(&status)));
+            wire::Answer { number, outcome: Some(outcome) }
         }));
     }
 

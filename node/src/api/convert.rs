@@ -99,6 +99,11 @@ pub(super) fn job_to_wire(job: &Job, whole: bool) -> wire::Job {
         payload_bytes: job.payload.len() as u64,
         history: if whole { job.history.iter().map(event_to_wire).collect() } else { Vec::new() },
         history_dropped: job.history_dropped,
+        timeout_ms: job.timeout_ms,
+        retry_delay_ms: match job.backoff {
+            Backoff::Polynomial => None,
+            Backoff::Fixed { delay_ms } => Some(delay_ms),
+        },
     }
 }
 

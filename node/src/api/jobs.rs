@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use raftdeck_jobs::{CancelOutcome, Job, JobId, JobState, Op, Reply, limits::SESSION_TTL_MS};
+use raftdeck_jobs::{
+    CancelOutcome, Job, JobId, JobState, Op, Reply, RetryOutcome, RetryRefusal, limits::SESSION_TTL_MS,
+};
 use raftdeck_shared::{
     calls::Answers,
     cluster::ClusterFile,
@@ -79,15 +81,45 @@ impl JobsService {
             Reply::Cancelled(Ok(CancelOutcome::Cancelled)) => JobState::Cancelled,
             Reply::Cancelled(Ok(CancelOutcome::Requested)) => JobState::Running,
             Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: Some(state) })) => state,
-            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: None })) => {
-                let (job, _) = self.find(id).await?;
-                job.map(|job| job.state).ok_or_else(|| no_job(id))?
-            }
+            Reply::Cancelled(Ok(CancelOutcome::AlreadyFinished { state: None })) => self.state_of(id).await?,
             Reply::Cancelled(Err(refusal)) => return Err(Status::not_found(refusal.to_string())),
             Reply::SessionRefused(refusal) => return Err(ask::session_refused(refusal)),
             other => return Err(ask::wrong_reply(&other)),
         };
         Ok(wire::CancelReply { state: state_to_wire(state).into(), index: index.0 })
+    }
+
+    /// Has a job tried at once: its state after that, or why it cannot be.
+    pub(super) async fn retry_job(&self, request: wire::RetryRequest) -> Result<wire::RetryReply, Status> {
+        let id = JobId(request.id);
+        let (_, ask) = ask::ask(call::Request::Retry(request), self.cluster())?;
+        let Applied { index, reply } = self.decide(ask).await?;
+        let (state, changed, refused) = match reply {
+            Reply::Retried(Ok(RetryOutcome::Available)) => (JobState::Available, true, String::new()),
+            Reply::Retried(Ok(RetryOutcome::AlreadyAvailable)) => (JobState::Available, false, String::new()),
+            Reply::Retried(Err(refusal @ RetryRefusal::UnknownJob { .. })) => {
+                return Err(Status::not_found(refusal.to_string()));
+            }
+            Reply::Retried(Err(refusal @ RetryRefusal::Running { .. })) => {
+                (JobState::Running, false, refusal.to_string())
+            }
+            Reply::Retried(Err(refusal @ RetryRefusal::Finished { state: Some(state), .. })) => {
+                (state, false, refusal.to_string())
+            }
+            Reply::Retried(Err(RetryRefusal::Finished { job, state: None })) => {
+                let state = self.state_of(id).await?;
+                (state, false, RetryRefusal::Finished { job, state: Some(state) }.to_string())
+            }
+            Reply::SessionRefused(refusal) => return Err(ask::session_refused(refusal)),
+            other => return Err(ask::wrong_reply(&other)),
+        };
+        Ok(wire::RetryReply { state: state_to_wire(state).into(), index: index.0, changed, refused })
+    }
+
+    /// The state of a job that finished so long ago that only the tables know it.
+    async fn state_of(&self, id: JobId) -> Result<JobState, Status> {
+        let (job, _) = self.find(id).await?;
+        job.map(|job| job.state).ok_or_else(|| no_job(id))
     }
 
     /// Waits until what is read here is true now: the leader has heard a majority since it was asked, and everything that
@@ -203,6 +235,20 @@ impl Jobs for JobsService {
 
     async fn cancel(&self, request: Request<wire::CancelRequest>) -> Result<Response<wire::CancelReply>, Status> {
         self.cancel_job(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry(&self, request: Request<wire::RetryRequest>) -> Result<Response<wire::RetryReply>, Status> {
+        self.retry_job(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_queue(
+        &self,
+        request: Request<wire::PauseQueueRequest>,
+    ) -> Result<Response<wire::PauseQueueReply>, Status> {
+        match self.call(call::Request::PauseQueue(request.into_inner())).await? {
+            Outcome::PauseQueue(reply) => Ok(Response::new(reply)),
+            other => unreachable!("an answer to another call: {other:?}"),
+        }
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetReply>, Status> {

@@ -14,7 +14,8 @@
 use std::sync::Arc;
 
 use raftdeck_jobs::{
-    Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, QueueCounts, Recent, Restored, SessionEntry, SessionId,
+    Changes, Job, JobId, JobState, KeyEntry, Machine, Meta, Name, QueueCounts, Recent, Restored, SessionEntry,
+    SessionId,
 };
 use raftdeck_raft::{Index, LogStart, Membership, Term};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -43,6 +44,7 @@ const SCHEMA: &str = "
     create table if not exists queues (name text primary key, record blob not null) strict, without rowid;
     create table if not exists keys (name text primary key, record blob not null) strict, without rowid;
     create table if not exists sessions (id integer primary key, record blob not null) strict;
+    create table if not exists paused (name text primary key) strict, without rowid;
     create table if not exists recent (finish_seq integer primary key, record blob not null) strict;
     create table if not exists position (one integer primary key check (one = 1), record blob not null) strict;
 ";
@@ -174,6 +176,7 @@ pub(super) fn read_prepared(conn: &Connection) -> Result<TablesRead, StorageErro
         queues: read_all(conn, "select name, record from queues", named::<QueueCounts>)?,
         keys: read_all(conn, "select name, record from keys", named::<KeyEntry>)?,
         sessions: read_all(conn, "select id, record from sessions", read_session)?,
+        paused: read_paused(conn)?,
         recent: read_all(conn, "select record from recent", |r| unpack::<Recent>(&blob(r, 0)?))?,
     };
     let machine = Machine::restore(restored).map_err(|e| StorageError::Damaged(format!("{FILE}: {e}")))?;
@@ -338,6 +341,14 @@ impl StateStore {
         for session in &changes.sessions_removed {
             session_gone.execute([session.0.cast_signed()])?;
         }
+        let mut paused_row = tx.prepare_cached("insert or replace into paused values (?)")?;
+        for queue in &changes.paused_set {
+            paused_row.execute([queue.as_str()])?;
+        }
+        let mut paused_gone = tx.prepare_cached("delete from paused where name = ?")?;
+        for queue in &changes.paused_removed {
+            paused_gone.execute([queue.as_str()])?;
+        }
         let mut recent_row = tx.prepare_cached("insert or replace into recent values (?, ?)")?;
         for recent in &changes.recent {
             recent_row.execute(params![recent.finish_seq.cast_signed(), pack(recent)])?;
@@ -413,6 +424,16 @@ fn named<T: DeserializeOwned>(row: &Row<'_>) -> Result<(String, T), StorageError
 fn read_session(row: &Row<'_>) -> Result<(SessionId, SessionEntry), StorageError> {
     let id: i64 = row.get(0).map_err(StorageError::sqlite(FILE))?;
     Ok((SessionId(id.cast_unsigned()), unpack(&blob(row, 1)?)?))
+}
+
+/// Without a checksum of their own: the state hash covers what these rows say. A snapshot may come from a release that knew
+/// no such table, and nothing was paused there.
+fn read_paused(conn: &Connection) -> Result<Vec<Name>, StorageError> {
+    let error = StorageError::sqlite(FILE);
+    if !conn.table_exists(None, "paused").map_err(&error)? {
+        return Ok(Vec::new());
+    }
+    read_all(conn, "select name from paused", |r| r.get::<_, String>(0).map(Name::from).map_err(&error))
 }
 
 fn blob(row: &Row<'_>, column: usize) -> Result<Vec<u8>, StorageError> {

@@ -85,6 +85,8 @@ pass_on! {
     ack(AckRequest) -> SettleReply;
     fail(FailRequest) -> SettleReply;
     cancel(CancelRequest) -> CancelReply;
+    retry(RetryRequest) -> RetryReply;
+    pause_queue(PauseQueueRequest) -> PauseQueueReply;
     get(GetRequest) -> GetReply;
     list(ListRequest) -> ListReply;
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod flips;
 mod home;
+mod paused;
 mod sessions;
 mod snapshots;
 

@@ -185,3 +185,23 @@ fn a_chunk_that_is_not_what_it_was_is_not_sent() {
     fs::write(&path, &good).unwrap();
     assert!((0..chunks_of(&meta)).all(|i| source.read(i << 20).is_some()));
 }
+
+/// An older release knew no paused queues, and sends tables without them.
+#[test]
+fn a_snapshot_without_paused_queues_is_taken() {
+    let (home, mut opened) = with_entries(0);
+    remember(&mut opened, 40, 9);
+    opened.state.execute("drop table paused", []).unwrap();
+    let files = Directory::open(&home.data()).unwrap();
+    snapshot::copy(&opened.state, &files).unwrap();
+    let sealed = snapshot::seal(&files, snapshot::CHUNK_BYTES).unwrap();
+    let meta = SnapshotMeta { start: start(40, 9), bytes: sealed.bytes, checksum: sealed.id.checksum };
+    let source = Source { files, sealed };
+    let (other, mut taker) = with_entries(0);
+    install(&source, &meta, &Directory::open(&other.data()).unwrap(), &mut taker);
+    drop(taker);
+    let taken = other.open();
+    assert_eq!(taken.machine.state_hash(), opened.machine.state_hash());
+    let paused: i64 = taken.state.query_row("select count(*) from paused", [], |r| r.get(0)).unwrap();
+    assert_eq!(paused, 0, "and has a table for those to come");
+}

@@ -164,6 +164,11 @@ fn payload_bytes(request: &call::Request) -> usize {
         call::Request::Submit(r) => r.job.as_ref().map_or(0, job),
         call::Request::SubmitBulk(r) => r.jobs.iter().map(job).sum(),
         call::Request::Ack(r) => r.acks.iter().map(|ack| ack.result.len()).sum(),
-        call::Request::Claim(_) | call::Request::Heartbeat(_) | call::Request::Fail(_) | call::Request::Cancel(_) => 0,
+        call::Request::Claim(_)
+        | call::Request::Heartbeat(_)
+        | call::Request::Fail(_)
+        | call::Request::Cancel(_)
+        | call::Request::Retry(_)
+        | call::Request::PauseQueue(_) => 0,
     }
 }

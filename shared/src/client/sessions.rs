@@ -58,6 +58,8 @@ once! {
     AckRequest as Ack -> SettleReply
     FailRequest as Fail -> SettleReply
     CancelRequest as Cancel -> CancelReply
+    RetryRequest as Retry -> RetryReply
+    PauseQueueRequest as PauseQueue -> PauseQueueReply
 }
 
 /// The sessions that no call uses now, the one used last at the end.

@@ -122,6 +122,24 @@ pub enum Verb {
         /// Its id
         id: u64,
     },
+    /// Try a job now that waits, or submit the work of one again that was cancelled or discarded: `raftdeck retry 17`
+    Retry {
+        /// Its id; several are tried one after the other
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<u64>,
+    },
+    /// Give nobody a job of a queue until it is resumed, all else goes on: `raftdeck pause mail`
+    Pause {
+        /// Its name; it need not have had a job
+        queue: String,
+    },
+    /// Give the jobs of a queue out again: `raftdeck resume mail`
+    Resume {
+        /// Its name
+        queue: String,
+    },
+    /// The queues: what waits and runs in each, how what has ended ended, and which are paused
+    Queues,
     /// Fault: abort a node at once, with no clean-up
     Kill {
         /// Name of the node

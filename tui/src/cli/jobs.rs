@@ -1,9 +1,8 @@
-//! `jobs`, `job`, `cancel`: looking at jobs and ending them.
+//! `jobs`, `job`, `cancel`, `retry`: looking at jobs, ending them and trying them again.
 
 use bytes::Bytes;
 use raftdeck_jobs::JobState;
 use raftdeck_shared::{
-    client::ClientError,
     ids::JobId,
     wire::{self, JobState as Wire},
 };
@@ -17,7 +16,7 @@ use super::{
     target::{CALL_WITHIN, Target},
     values::clock,
 };
-use crate::plain::plain;
+use crate::{plain::plain, retry};
 
 /// A job of a list.
 #[derive(Debug, Serialize)]
@@ -241,7 +240,8 @@ pub async fn list(target: &Target, args: &Jobs, out: Out) -> Result<(), Failure>
 /// # Errors
 /// There is no such job, it has not what is asked for, or the cluster does not answer.
 pub async fn show(target: &Target, id: u64, part: Part, out: Out) -> Result<(), Failure> {
-    let reply = target.attended_client()?.get(JobId(id), 0, CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+    let reply =
+        target.attended_client()?.get(JobId(id), 0, CALL_WITHIN).await.map_err(|error| retry::about(id, &error))?;
     let job = reply.job.ok_or_else(|| format!("job {id}: no such job"))?;
     match part {
         Part::Whole => {
@@ -261,7 +261,8 @@ pub async fn show(target: &Target, id: u64, part: Part, out: Out) -> Result<(), 
 /// # Errors
 /// There is no such job, it has ended in another way already, or the cluster does not answer.
 pub async fn cancel(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
-    let reply = target.attended_client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| about(id, &error))?;
+    let reply =
+        target.attended_client()?.cancel(JobId(id), CALL_WITHIN).await.map_err(|error| retry::about(id, &error))?;
     let cancelled = Cancelled { id, state: state(reply.state), index: reply.index };
     out.say(&cancelled, || match Wire::try_from(reply.state) {
         Ok(Wire::Running) => format!("{id} is running: its worker is told to stop"),
@@ -275,11 +276,20 @@ pub async fn cancel(target: &Target, id: u64, out: Out) -> Result<(), Failure> {
     }
 }
 
-/// A refusal that names the job even where the node's words do not.
-fn about(id: u64, error: &ClientError) -> Failure {
-    let words = error.to_string();
-    let named = matches!(error, ClientError::Refused { .. }) && !words.contains(&id.to_string());
-    Failure::Refused(if named { format!("job {id}: {words}") } else { words })
+/// `raftdeck retry ID..`.
+///
+/// # Errors
+/// One of them is running or completed, or there is none of this id, or the cluster does not answer. The others are tried.
+pub async fn retry(target: &Target, ids: &[u64], out: Out) -> Result<(), Failure> {
+    let client = target.attended_client()?;
+    let mut refused = Vec::new();
+    for id in ids {
+        match retry::retry(&client, *id, CALL_WITHIN).await {
+            Ok(retried) => out.say(&retried, || retried.words.clone())?,
+            Err(why) => refused.push(why),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Failure::Refused(refused.join("; "))) }
 }
 
 #[cfg(test)]

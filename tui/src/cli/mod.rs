@@ -17,6 +17,7 @@ pub mod kill;
 pub mod logs;
 pub mod members;
 pub mod out;
+pub mod queues;
 pub mod remove;
 pub mod sides;
 pub mod signals;
@@ -110,6 +111,10 @@ async fn dispatch(call: &Call) -> Result<(), Failure> {
             jobs::show(&target()?, *id, part, out).await
         }
         Some(Verb::Cancel { id }) => jobs::cancel(&target()?, *id, out).await,
+        Some(Verb::Retry { ids }) => jobs::retry(&target()?, ids, out).await,
+        Some(Verb::Pause { queue }) => queues::pause(&target()?, queue, out).await,
+        Some(Verb::Resume { queue }) => queues::resume(&target()?, queue, out).await,
+        Some(Verb::Queues) => queues::list(&target()?, out).await,
         Some(Verb::Kill { node, hard: true }) => kill::hard(place, node, out),
         Some(Verb::Kill { node, hard: false }) => kill::run(&target()?, node, out).await,
         Some(Verb::Cut { sides, one_way, ttl }) => faults::cut(&target()?, sides, *one_way, ttl.ttl, out).await,

@@ -8,13 +8,14 @@
 use futures_util::future::join_all;
 use raftdeck_shared::{
     ids::NodeId,
-    wire::{self, LinkState, NodeStatus, QueueStatus, Role},
+    wire::{self, LinkState, NodeStatus, Role},
 };
 use serde::Serialize;
 
 use super::{
     failure::Failure,
     out::{Narrow, Out, table_within},
+    queues::{self, Queue},
     target::{Member, Target},
 };
 use crate::{ask, narrate, plain::plain};
@@ -170,14 +171,19 @@ impl View {
         let voters = self.voters();
         let leader = self.leader();
         let up = voters.iter().filter(|voter| self.is_up(**voter)).count();
-        let queues = leader.or_else(|| self.statuses().max_by_key(|status| status.applied));
         Report {
             nodes: self.rows.iter().map(|row| self.node(row)).collect(),
             leader: self.leader_id().map(|id| self.name_of(id)),
             term: leader.or_else(|| self.statuses().max_by_key(|s| s.term)).map_or(0, |status| status.term),
             quorum: Quorum { needed: self.needed(), up, ok: up >= self.needed() },
-            queues: queues.map_or_else(Vec::new, |status| status.queues.iter().map(Queue::of).collect()),
+            queues: self.queues(),
         }
+    }
+
+    /// The queues as the leader says, else whoever has applied most.
+    pub(super) fn queues(&self) -> Vec<Queue> {
+        let newest = self.leader().or_else(|| self.statuses().max_by_key(|status| status.applied));
+        newest.map_or_else(Vec::new, |status| status.queues.iter().map(Queue::of).collect())
     }
 
     fn node(&self, row: &Row) -> Node {
@@ -250,44 +256,10 @@ struct Quorum {
     ok: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Queue {
-    name: String,
-    available: u64,
-    running: u64,
-    scheduled: u64,
-    retryable: u64,
-    completed: u64,
-    cancelled: u64,
-    discarded: u64,
-}
-
-impl Queue {
-    fn of(queue: &QueueStatus) -> Queue {
-        Queue {
-            name: queue.name.clone(),
-            available: queue.available,
-            running: queue.running,
-            scheduled: queue.scheduled,
-            retryable: queue.retryable,
-            completed: queue.completed,
-            cancelled: queue.cancelled,
-            discarded: queue.discarded,
-        }
-    }
-}
-
 /// The last to go are those by which a cluster is judged: which node, in which role, and how far it has applied.
 const NARROW_NODES: Narrow<11> = Narrow {
     heads: ["NODE", "API", "PEER", "PID", "ROLE", "TERM", "LEADER", "LAST", "COMMIT", "APPLIED", "STATE"],
     goes: &[2, 3, 10, 1, 6, 5, 7, 8],
-    verb: "status",
-};
-
-/// What waits, runs and fails stays longer than what is over.
-const NARROW_QUEUES: Narrow<8> = Narrow {
-    heads: ["QUEUE", "AVAIL", "RUN", "SCHED", "RETRY", "DONE", "CANC", "DISC"],
-    goes: &[6, 5, 7, 3],
     verb: "status",
 };
 
@@ -322,32 +294,9 @@ impl Report {
             table_within(columns, NARROW_NODES.heads, &NARROW_NODES, &rows)
         );
         if !self.queues.is_empty() {
-            let head =
-                ["QUEUE", "AVAILABLE", "RUNNING", "SCHEDULED", "RETRYABLE", "COMPLETED", "CANCELLED", "DISCARDED"];
-            let rows: Vec<[String; 8]> = self.queues.iter().map(Queue::cells).collect();
-            words += &format!("\n{}", table_within(columns, head, &NARROW_QUEUES, &rows));
+            words += &format!("\n{}", queues::words(&self.queues, columns, NARROW_NODES.verb));
         }
         words
-    }
-}
-
-impl Queue {
-    fn cells(&self) -> [String; 8] {
-        let counts = [
-            self.available,
-            self.running,
-            self.scheduled,
-            self.retryable,
-            self.completed,
-            self.cancelled,
-            self.discarded,
-        ];
-        let mut cells = [const { String::new() }; 8];
-        cells[0] = plain(&self.name);
-        for (cell, count) in cells[1..].iter_mut().zip(counts) {
-            *cell = count.to_string();
-        }
-        cells
     }
 }
 

@@ -13,7 +13,7 @@ use raftdeck_shared::{
 };
 
 use super::{
-    browse, deed,
+    browse, chore, deed,
     hands::Upkeep,
     model::{Act, Button, Confirm, Dialog, Model, View},
     msg::{Cmd, Slot},
@@ -32,7 +32,7 @@ pub(crate) const CUT_TTLS_MS: [u64; 6] = [15_000, 30_000, 60_000, 120_000, 300_0
 const CUT_TTL_FIRST: usize = 2;
 
 /// What an act would do, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effect {
     pub(crate) question: String,
     pub(crate) now: String,
@@ -203,15 +203,38 @@ pub(super) fn takes_faults(model: &Model, slot: Slot) -> Result<(), String> {
 
 /// Opens the dialog for cancelling the marked jobs, or the one under the cursor.
 pub(crate) fn ask_cancel(model: &mut Model) {
-    let under = browse::jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
-    let ids: Vec<u64> = match model.browse.jobs_marked.is_empty() {
-        true => under.into_iter().collect(),
-        false => model.browse.jobs_marked.iter().copied().collect(),
-    };
+    let ids = chosen_jobs(model);
     if ids.is_empty() {
         model.say(Tone::Warn, "there is no job to cancel");
     } else {
         ask(model, Act::Cancel(ids));
+    }
+}
+
+/// Asks to try the marked jobs again, or the one under the cursor.
+pub(crate) fn retry(model: &mut Model) -> Vec<Cmd> {
+    let ids = chosen_jobs(model);
+    if ids.is_empty() {
+        model.say(Tone::Warn, "there is no job to retry");
+        return Vec::new();
+    }
+    said(model, std::iter::once("retry".to_owned()).chain(ids.iter().map(u64::to_string)).collect())
+}
+
+/// Asks to pause the queue under the cursor, or to resume it.
+pub(crate) fn pause(model: &mut Model) -> Vec<Cmd> {
+    let Some(queue) = chore::queue_under_cursor(model) else {
+        model.say(Tone::Warn, "the cursor is on no queue");
+        return Vec::new();
+    };
+    said(model, vec![if queue.paused { "resume" } else { "pause" }.to_owned(), queue.name])
+}
+
+fn chosen_jobs(model: &Model) -> Vec<u64> {
+    let under = browse::jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+    match model.browse.jobs_marked.is_empty() {
+        true => under.into_iter().collect(),
+        false => model.browse.jobs_marked.iter().copied().collect(),
     }
 }
 
@@ -231,10 +254,7 @@ pub(crate) fn heal(model: &mut Model) -> Vec<Cmd> {
 /// Asks to do to the node under the cursor what this verb says.
 pub(crate) fn said_of_node(model: &mut Model, verb: &str) -> Vec<Cmd> {
     let name = name(model, Slot(model.cursor));
-    deed::say(model, vec![verb.to_owned(), name]).unwrap_or_else(|why| {
-        model.say(Tone::Warn, why);
-        Vec::new()
-    })
+    said(model, vec![verb.to_owned(), name])
 }
 
 /// Heals the fault under the cursor of the faults view, at both ends if it is a cut link.
@@ -245,6 +265,11 @@ pub(crate) fn heal_one(model: &mut Model) -> Vec<Cmd> {
         return Vec::new();
     };
     let words = std::iter::once("heal".to_owned()).chain(chosen.ids.iter().cloned()).collect();
+    said(model, words)
+}
+
+/// As it would be said in the palette.
+fn said(model: &mut Model, words: Vec<String>) -> Vec<Cmd> {
     deed::say(model, words).unwrap_or_else(|why| {
         model.say(Tone::Warn, why);
         Vec::new()

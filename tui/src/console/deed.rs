@@ -1,5 +1,5 @@
 //! Acts in words of the command line: read by its parser, checked against what is known of the cluster, and told with
-//! what they would do to the quorum.
+//! what they would do to the quorum, or to the jobs (`chore.rs`).
 //!
 //! Laws:
 //! - what the question shows as "same as" is what was read, word for word;
@@ -19,6 +19,7 @@ use raftdeck_shared::{
 
 use super::{
     acts::{self, Effect},
+    chore,
     hands::Steering,
     model::{Act, Model},
     msg::{Cmd, Slot},
@@ -55,11 +56,30 @@ enum What {
     /// At each node, the faults that are to end; none: all.
     Heal(BTreeMap<Slot, Vec<u64>>),
     Steer(Steering),
+    Retry(Vec<u64>),
+    Queue {
+        queue: String,
+        paused: bool,
+    },
 }
 
 /// Whether these are the first words of something that can be done here.
 pub(crate) fn knows(name: &str) -> bool {
-    matches!(name, "cut" | "link" | "disk" | "pause-node" | "clock" | "heal" | "transfer" | "add" | "remove")
+    matches!(
+        name,
+        "cut"
+            | "link"
+            | "disk"
+            | "pause-node"
+            | "clock"
+            | "heal"
+            | "transfer"
+            | "add"
+            | "remove"
+            | "retry"
+            | "pause"
+            | "resume"
+    )
 }
 
 /// Asks about what was said; what takes nothing away is done at once.
@@ -73,7 +93,7 @@ pub(crate) fn say(model: &mut Model, words: Vec<String>) -> Result<Vec<Cmd>, Str
             model.same_as = deed.same_as(false);
             Ok(deed.start(model))
         }
-        What::Strike { .. } | What::Steer(_) => {
+        What::Strike { .. } | What::Steer(_) | What::Retry(_) | What::Queue { .. } => {
             acts::ask(model, Act::Said(deed));
             Ok(Vec::new())
         }
@@ -132,6 +152,9 @@ fn read(model: &Model, words: &[String]) -> Result<What, String> {
             }
             Ok(What::Steer(Steering::Remove(args)))
         }
+        Some(Verb::Retry { ids }) => Ok(What::Retry(ids)),
+        Some(Verb::Pause { queue }) => Ok(What::Queue { queue, paused: true }),
+        Some(Verb::Resume { queue }) => Ok(What::Queue { queue, paused: false }),
         Some(_) | None => Err(format!("{:?} is not done from here", words.join(" "))),
     }
 }
@@ -245,6 +268,10 @@ impl Deed {
                 }
             }
             What::Heal(_) => self.outcome(model, before, before),
+            What::Retry(ids) => Effect { same_as: self.same_as(false), ..chore::retry(model, ids) },
+            What::Queue { queue, paused } => {
+                Effect { same_as: self.same_as(false), ..chore::pause(model, queue, *paused) }
+            }
             What::Steer(Steering::Transfer(node)) => Effect {
                 question: format!("Hand leadership over to {node}?"),
                 hits_leader: true,
@@ -320,6 +347,11 @@ impl Deed {
                 vec![Cmd::Strike { act, faults: faults.clone(), ttl_ms: *ttl_ms }]
             }
             What::Heal(at) => vec![Cmd::Heal { act, at: at.clone() }],
+            What::Retry(ids) => {
+                model.browse.jobs_marked.clear(); // They were marked for this.
+                vec![Cmd::RetryJobs { act, ids: ids.clone() }]
+            }
+            What::Queue { queue, paused } => vec![Cmd::PauseQueue { act, queue: queue.clone(), paused: *paused }],
             What::Steer(steering) => {
                 let mut steering = steering.clone();
                 if let Steering::Remove(args) = &mut steering {

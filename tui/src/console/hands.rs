@@ -25,7 +25,10 @@ use super::{
     net::{self, Ears},
     text::clean,
 };
-use crate::cli::{args, values::count};
+use crate::{
+    cli::{args, queues, values::count},
+    retry,
+};
 
 /// One call to one node ends by then.
 const CALL_MAX: Duration = Duration::from_secs(2);
@@ -148,6 +151,10 @@ impl Hands {
                 }
             }),
             Cmd::CancelJobs { act, ids } => self.spawn(act, async move { hands.cancel(ids).await }),
+            Cmd::RetryJobs { act, ids } => self.spawn(act, async move { hands.retry(ids).await }),
+            Cmd::PauseQueue { act, queue, paused } => {
+                self.spawn(act, async move { hands.pause(&queue, paused).await });
+            }
             Cmd::List => self.answer(async move {
                 let request = wire::ListRequest { limit: PAGE_MAX, ..Default::default() };
                 let listed = hands.jobs.list(request, CALL_MAX).await;
@@ -203,6 +210,23 @@ impl Hands {
             self.jobs.cancel(JobId(id), SUBMIT_MAX).await.map(|_| ()).map_err(|e| format!("job {id}: {e}"))
         });
         succeeded(join_all(calls).await).map(|done| format!("done for {}", count(done.len(), "job")))
+    }
+
+    async fn retry(&self, ids: Vec<u64>) -> Result<String, String> {
+        let calls = ids.into_iter().map(|id| retry::retry(&self.jobs, id, SUBMIT_MAX));
+        let done = succeeded(join_all(calls).await)?;
+        Ok(match &done[..] {
+            [one] => one.words.clone(),
+            many => format!("done for {}", count(many.len(), "job")),
+        })
+    }
+
+    async fn pause(&self, queue: &str, paused: bool) -> Result<String, String> {
+        let done = match paused {
+            true => self.jobs.pause_queue(queue, SUBMIT_MAX).await,
+            false => self.jobs.resume_queue(queue, SUBMIT_MAX).await,
+        };
+        done.map(|reply| queues::outcome(queue, paused, reply.changed)).map_err(|e| e.to_string())
     }
 
     async fn kill(&self, slot: Slot) -> Result<String, String> {

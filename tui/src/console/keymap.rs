@@ -237,7 +237,16 @@ mod tests {
             let changes = keeps
                 || matches!(
                     row.action,
-                    A::Kill | A::Cut | A::Heal | A::HealOne | A::Form(_) | A::CancelJobs | A::Transfer | A::Remove
+                    A::Kill
+                        | A::Cut
+                        | A::Heal
+                        | A::HealOne
+                        | A::Form(_)
+                        | A::CancelJobs
+                        | A::RetryJobs
+                        | A::PauseQueue
+                        | A::Transfer
+                        | A::Remove
                 );
             assert_eq!(row.danger, changes, "{}", row.name);
         }

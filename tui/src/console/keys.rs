@@ -21,6 +21,8 @@ pub(crate) enum Action {
     Remove,
     HealOne,
     CancelJobs,
+    RetryJobs,
+    PauseQueue,
     Mark,
     Back,
     Up,
@@ -169,6 +171,7 @@ const JOB: When = When::Cursor(View::Jobs);
 const FAULT: When = When::Cursor(View::Faults);
 const CLUSTER: When = When::In(View::Cluster);
 const MESSAGES: When = When::In(View::Messages);
+const QUEUE: When = When::Cursor(View::Queues);
 const LOG: When = When::In(View::Log);
 
 /// All rows, in the order of footer and help. The first that fits is taken.
@@ -188,6 +191,10 @@ pub(crate) const TABLE: &[Binding] = &[
         .footer("cancel")
         .danger()
         .when(JOB),
+    row("retry", &["r"], Action::RetryJobs, "try the marked jobs again now, or the one under the cursor")
+        .footer("retry")
+        .danger()
+        .when(JOB),
     row(
         "cut-one-way",
         &["X"],
@@ -204,6 +211,10 @@ pub(crate) const TABLE: &[Binding] = &[
         .when(NODE),
     row("pause-node", &["P"], Action::Form(Sheet::Pause), "let a node stand still").danger().when(NODE),
     row("clock", &["C"], Action::Form(Sheet::Clock), "set the clock of a node wrong").danger().when(NODE),
+    row("pause-queue", &["P"], Action::PauseQueue, "pause the queue under the cursor, or resume it")
+        .footer("pause queue")
+        .danger()
+        .when(QUEUE),
     row("heal-one", &["e"], Action::HealOne, "heal the fault under the cursor").footer("heal one").danger().when(FAULT),
     row("transfer", &["T"], Action::Transfer, "hand leadership over to the node under the cursor").danger().when(NODE),
     row("add", &["A"], Action::Form(Sheet::Add), "take a node in").danger().when(CLUSTER),
@@ -213,7 +224,7 @@ pub(crate) const TABLE: &[Binding] = &[
     row("close-tab", &["F"], Action::Upkeep(Upkeep::CloseTab), "close the terminal tab of a node that has ended")
         .danger()
         .when(NODE),
-    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel").footer("mark"),
+    row("mark", &["space"], Action::Mark, "mark: nodes for a side of a cut, jobs to cancel or retry").footer("mark"),
     row("open", &["enter"], Action::Open, "what is under the cursor: node's log, job, cause of a message")
         .footer("open"),
     row("back", &["esc"], Action::Back, "close, unmark, drop the filter, back to the newest"),

@@ -28,6 +28,7 @@
 mod acts;
 mod browse;
 mod checks;
+mod chore;
 mod config;
 mod cue;
 mod deck;

@@ -138,6 +138,15 @@ pub(crate) enum Cmd {
         act: ActId,
         ids: Vec<u64>,
     },
+    RetryJobs {
+        act: ActId,
+        ids: Vec<u64>,
+    },
+    PauseQueue {
+        act: ActId,
+        queue: String,
+        paused: bool,
+    },
     /// The newest jobs; answers with [`Body::Jobs`].
     List,
     /// One job; answers with [`Body::Job`].

@@ -35,7 +35,7 @@ pub(crate) struct Palette {
 }
 
 /// Commands with a word behind them, as the command line has them, and what the word is.
-pub(crate) const WITH_WORD: [(&str, &str); 19] = [
+pub(crate) const WITH_WORD: [(&str, &str); 22] = [
     ("kill", "NODE"),
     ("cut", "NODE,.. or NODE,.. / NODE,.. [--one-way] [--for 30s]"),
     ("link", "NODE NODE --delay 50ms --loss 10%"),
@@ -47,6 +47,9 @@ pub(crate) const WITH_WORD: [(&str, &str); 19] = [
     ("add", "NODE"),
     ("remove", "NODE"),
     ("restart", "NODE"),
+    ("retry", "ID..: try these jobs again"),
+    ("pause", "QUEUE: nobody is given a job of it"),
+    ("resume", "QUEUE: its jobs are given out again"),
     ("node", "NODE: the cursor to it"),
     ("log", "NODE: its log"),
     ("job", "ID: that job"),
@@ -172,7 +175,8 @@ pub(crate) fn key(model: &mut Model, mut palette: Palette, key: &KeyEvent) -> Ve
 
 /// Runs a command with its word.
 fn command(model: &mut Model, name: &str, word: &str) -> Vec<Cmd> {
-    let danger = model.keys.named(name).is_some_and(|row| row.binding.danger);
+    // `pause` alone is a pause of the screen; with a word it is that of a queue.
+    let danger = deed::knows(name) || model.keys.named(name).is_some_and(|row| row.binding.danger);
     if danger && model.read_only {
         model.say(Tone::Warn, format!("read-only: {name} is off"));
         return Vec::new();

@@ -95,6 +95,9 @@ pub(crate) struct Fault {
 pub(crate) struct Queue {
     pub(crate) name: String,
     pub(crate) jobs: Jobs,
+    /// Nobody is given a job of it.
+    #[serde(default)]
+    pub(crate) paused: bool,
 }
 
 /// A node that another one knows, and where clients reach it.
@@ -277,7 +280,7 @@ fn queue(raw: &wire::QueueStatus) -> Queue {
         cancelled: raw.cancelled,
         discarded: raw.discarded,
     };
-    Queue { name: clean(&raw.name), jobs }
+    Queue { name: clean(&raw.name), jobs, paused: raw.paused }
 }
 
 fn sum(queues: &[wire::QueueStatus]) -> Jobs {

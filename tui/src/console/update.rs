@@ -197,6 +197,8 @@ pub(crate) fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             model.dialog = Some(Dialog::Filter(Field::new(text)));
         }
         Action::CancelJobs => acts::ask_cancel(model),
+        Action::RetryJobs => return acts::retry(model),
+        Action::PauseQueue => return acts::pause(model),
         Action::Go(view) => return browse::go(model, view),
         Action::Open => return browse::open(model),
         Action::NextNode => return browse::next_node(model),

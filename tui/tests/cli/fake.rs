@@ -39,8 +39,12 @@ pub(crate) struct Script {
     pub dies: bool,
     pub observations: Vec<wire::Observation>,
     pub members: wire::MembersReply,
-    /// What steering was asked for.
+    /// What steering was asked for, of nodes, jobs and queues.
     pub asked: Vec<String>,
+    /// What a job is beyond its id and state.
+    pub job: wire::Job,
+    /// The answer to a retry.
+    pub retried: wire::RetryReply,
     /// The next answer to steering.
     pub refusal: Option<Status>,
     /// The outcome of transfers, and of the next removal.
@@ -111,15 +115,19 @@ impl Fake {
             submit_index: 42,
             result,
             error,
-            ..Default::default()
+            ..script.job.clone()
         }
     }
 
     fn submit(&self, job: wire::NewJob) -> wire::Submitted {
         let mut script = self.script.lock().unwrap();
-        script.submitted.push(job);
-        let id = 16 + script.submitted.len() as u64;
-        wire::Submitted { id, state: wire::JobState::Available.into(), index: 42, duplicate: false }
+        let same = |known: &wire::NewJob| !job.idempotency_key.is_empty() && *known == job;
+        let known = script.submitted.iter().position(same);
+        let id = 17 + known.unwrap_or(script.submitted.len()) as u64;
+        if known.is_none() {
+            script.submitted.push(job);
+        }
+        wire::Submitted { id, state: wire::JobState::Available.into(), index: 42, duplicate: known.is_some() }
     }
 }
 
@@ -245,6 +253,21 @@ impl Jobs for Fake {
 
     async fn cancel(&self, _: Request<wire::CancelRequest>) -> Answer<wire::CancelReply> {
         Ok(Response::new(wire::CancelReply { state: wire::JobState::Cancelled.into(), index: 60 }))
+    }
+
+    async fn retry(&self, request: Request<wire::RetryRequest>) -> Answer<wire::RetryReply> {
+        let mut script = self.script.lock().unwrap();
+        script.asked.push(format!("retry {}", request.into_inner().id));
+        Ok(Response::new(script.retried.clone()))
+    }
+
+    async fn pause_queue(&self, request: Request<wire::PauseQueueRequest>) -> Answer<wire::PauseQueueReply> {
+        let wire::PauseQueueRequest { queue, paused, session: _ } = request.into_inner();
+        let mut script = self.script.lock().unwrap();
+        script.asked.push(format!("{} {queue}", if paused { "pause" } else { "resume" }));
+        // What is asked again was so before.
+        let changed = script.asked.iter().rev().nth(1) != script.asked.last();
+        Ok(Response::new(wire::PauseQueueReply { changed, index: 61 }))
     }
 
     async fn claim(&self, _: Request<wire::ClaimRequest>) -> Answer<wire::ClaimReply> {

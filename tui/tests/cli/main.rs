@@ -2,6 +2,7 @@
 
 mod fake;
 mod faults;
+mod queues;
 mod steer;
 mod up;
 
@@ -121,6 +122,11 @@ fn a_call_that_is_not_understood_is_one_line_and_exit_code_2() {
              write 500ms, 5s, 2m, 1h or 7d",
         ),
         (&["transfer"], "the following required arguments were not provided: <NODE>"),
+        (&["retry"], "the following required arguments were not provided: <ID>..."),
+        (&["retry", "x"], "invalid value 'x' for '<ID>...': invalid digit found in string"),
+        (&["pause"], "the following required arguments were not provided: <QUEUE>"),
+        (&["resume"], "the following required arguments were not provided: <QUEUE>"),
+        (&["queues", "mail"], "unexpected argument 'mail' found"),
         (&["snapshot"], "the following required arguments were not provided: <NODE>"),
         (&["members", "n1"], "unexpected argument 'n1' found"),
         (&["bench", "--clients", "1001"], "invalid value '1001' for '--clients <N,..>': 1001 is not in 1..=1000"),
@@ -158,6 +164,10 @@ fn help_and_version_are_no_errors() {
         "submit",
         "jobs",
         "cancel",
+        "retry",
+        "pause",
+        "resume",
+        "queues",
         "kill",
         "cut",
         "link",

@@ -7,6 +7,7 @@ mod console;
 mod faults;
 mod link;
 mod members;
+mod operator;
 
 use std::{
     collections::BTreeMap,

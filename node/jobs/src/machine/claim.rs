@@ -8,7 +8,7 @@ impl Machine {
     pub(super) fn choose(&self, queues: &[Name], handlers: &[Name], max_jobs: u32) -> Vec<JobId> {
         let mut bytes = 0;
         let mut chosen = Vec::new();
-        for id in self.ready.in_order(queues, handlers).take(max_jobs as usize) {
+        for id in self.ready.in_order(queues, handlers, &self.paused).take(max_jobs as usize) {
             bytes += self.live[&id].job.payload.len();
             if bytes > self.bounds.claim_bytes_max && !chosen.is_empty() {
                 break;

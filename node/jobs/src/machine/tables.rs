@@ -9,6 +9,7 @@ use crate::{
     keys::Keys,
     limits::Bounds,
     mutants::{self, Mutant},
+    paused::Paused,
     recent::Recents,
     sessions::Sessions,
 };
@@ -20,6 +21,7 @@ impl Machine {
         let jobs = changed.iter().filter_map(|id| self.shared(*id).cloned()).collect();
         let (keys_set, keys_removed) = self.keys.take_changed();
         let (sessions_set, sessions_removed) = self.sessions.take_changed();
+        let (paused_set, paused_removed) = self.paused.take_changed();
         let meta = Meta {
             next_id: self.next_id,
             now_ms: self.now_ms,
@@ -39,6 +41,8 @@ impl Machine {
             keys_removed,
             sessions_set,
             sessions_removed,
+            paused_set,
+            paused_removed,
             recent,
             recent_floor,
         }
@@ -57,7 +61,7 @@ impl Machine {
     }
 
     pub(crate) fn restore_with_bounds(rows: Restored, bounds: Bounds) -> Result<Self, RestoreError> {
-        let Restored { applied, meta, jobs, queues, keys, sessions, recent } = rows;
+        let Restored { applied, meta, jobs, queues, keys, sessions, paused, recent } = rows;
         let mut machine = Self::with_bounds(bounds);
         machine.applied = applied;
         machine.next_id = meta.next_id;
@@ -67,6 +71,7 @@ impl Machine {
         machine.counts = Counts::new(queues.into_iter().collect());
         machine.keys = Keys::new(keys.into_iter().collect());
         machine.sessions = Sessions::new(sessions)?;
+        machine.paused = Paused::new(paused);
         machine.recents = Recents::new(&latest(recent, meta.finish_seq, bounds.recent_max)?);
         for job in jobs {
             machine.accept(job)?;

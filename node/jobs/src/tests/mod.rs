@@ -6,6 +6,7 @@ mod life;
 mod model;
 mod random;
 mod sessions;
+mod steer;
 mod tables;
 mod validation;
 
@@ -13,8 +14,8 @@ use bytes::Bytes;
 
 use crate::{
     Ack, Backoff, Call, CancelOutcome, CancelRefusal, ClaimedJob, Command, Failure, HistoryKind, Job, JobId, JobState,
-    Lease, LeaseRefusal, LeaseToken, Machine, NewJob, Op, Renewed, Reply, SessionCall, SessionId, SessionRefusal,
-    Settled, SubmitRefusal, Submitted, limits::Bounds,
+    Lease, LeaseRefusal, LeaseToken, Machine, NewJob, Op, PauseOutcome, PauseRefusal, Renewed, Reply, RetryOutcome,
+    RetryRefusal, SessionCall, SessionId, SessionRefusal, Settled, SubmitRefusal, Submitted, limits::Bounds,
 };
 
 /// A machine and the log that it is fed from, one entry after the other.
@@ -123,6 +124,19 @@ impl Desk {
     fn cancel(&mut self, job: JobId) -> Result<CancelOutcome, CancelRefusal> {
         let Reply::Cancelled(reply) = self.apply(Op::Cancel { job }) else { panic!("not the reply to a cancel") };
         reply
+    }
+
+    fn retry(&mut self, job: JobId) -> Result<RetryOutcome, RetryRefusal> {
+        let Reply::Retried(reply) = self.apply(Op::Retry { job }) else { panic!("not the reply to a retry") };
+        reply
+    }
+
+    /// Whether it was not so before.
+    fn pause(&mut self, queue: &str, paused: bool) -> Result<bool, PauseRefusal> {
+        let Reply::QueuePaused(reply) = self.apply(Op::PauseQueue { queue: queue.into(), paused }) else {
+            panic!("not the reply to a pause")
+        };
+        reply.map(|PauseOutcome { changed }| changed)
     }
 
     fn tick(&mut self) -> u32 {

@@ -11,6 +11,7 @@ pub(super) struct Model {
     pub(super) jobs: Vec<Row>,
     keys: Vec<Key>,
     sessions: Vec<Session>,
+    pub(super) paused: Vec<Name>,
 }
 
 struct Session {
@@ -72,8 +73,9 @@ impl Row {
         }
     }
 
-    pub(super) fn fits(&self, queues: &[Name], handlers: &[Name]) -> bool {
+    pub(super) fn fits(&self, queues: &[Name], handlers: &[Name], paused: &[Name]) -> bool {
         self.state == JobState::Available
+            && !paused.contains(&self.new.queue)
             && handlers.contains(&self.new.handler)
             && (queues.is_empty() || queues.contains(&self.new.queue))
     }
@@ -81,7 +83,8 @@ impl Row {
 
 impl Model {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, now_ms: 0, finished: 0, jobs: Vec::new(), keys: Vec::new(), sessions: Vec::new() }
+        let (jobs, keys, sessions, paused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { bounds, now_ms: 0, finished: 0, jobs, keys, sessions, paused }
     }
 
     pub(super) fn apply(&mut self, index: u64, command: &Command) -> Vec<Reply> {
@@ -186,7 +189,36 @@ impl Model {
                 self.forget_sessions();
                 Reply::SessionOpened { session }
             }
+            Op::Retry { job } => Reply::Retried(self.retry(*job)),
+            Op::PauseQueue { queue, paused } => Reply::QueuePaused(self.pause(queue, *paused)),
         }
+    }
+
+    fn retry(&mut self, job: JobId) -> Result<RetryOutcome, RetryRefusal> {
+        let (now_ms, forgotten) = (self.now_ms, self.forgotten(job));
+        let Some(row) = self.row(job) else { return Err(RetryRefusal::UnknownJob { job }) };
+        match row.state {
+            JobState::Available => Ok(RetryOutcome::AlreadyAvailable),
+            JobState::Running => Err(RetryRefusal::Running { job, token: row.lease.as_ref().unwrap().token }),
+            JobState::Scheduled | JobState::Retryable => {
+                row.state = JobState::Available;
+                row.run_at_ms = row.run_at_ms.min(now_ms);
+                Ok(RetryOutcome::Available)
+            }
+            state @ (JobState::Completed | JobState::Cancelled | JobState::Discarded) => {
+                Err(RetryRefusal::Finished { job, state: Some(state).filter(|_| !forgotten) })
+            }
+        }
+    }
+
+    fn pause(&mut self, queue: &Name, paused: bool) -> Result<PauseOutcome, PauseRefusal> {
+        let was_paused = self.paused.contains(queue);
+        if paused && !was_paused && self.paused.len() == self.bounds.paused_max {
+            return Err(PauseRefusal::TooMany { limit: self.paused.len() as u64 });
+        }
+        self.paused.retain(|other| other != queue);
+        self.paused.extend(paused.then(|| queue.clone()));
+        Ok(PauseOutcome { changed: was_paused != paused })
     }
 
     fn submit(&mut self, index: u64, jobs: &[NewJob]) -> Result<Vec<Submitted>, SubmitRefusal> {
@@ -242,7 +274,7 @@ impl Model {
     ) -> Vec<ClaimedJob> {
         let mut claimed: Vec<ClaimedJob> = Vec::new();
         while claimed.len() < max_jobs as usize {
-            let fitting = self.jobs.iter_mut().filter(|row| row.fits(queues, handlers));
+            let fitting = self.jobs.iter_mut().filter(|row| row.fits(queues, handlers, &self.paused));
             let Some(row) = fitting.min_by_key(|row| (row.new.priority, row.run_at_ms, row.id)) else { break };
             let bytes: usize = claimed.iter().map(|job| job.payload.len()).sum();
             if !claimed.is_empty() && bytes + row.new.payload.len() > self.bounds.claim_bytes_max {

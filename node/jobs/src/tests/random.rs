@@ -11,7 +11,7 @@ use super::{
     tables::Tables,
     *,
 };
-use crate::{Changes, KeyEntry, Meta, Name, QueueCounts, SessionEntry, codec};
+use crate::{Changes, Meta, Name, QueueCounts, codec};
 
 /// Small enough for every bound to be met often.
 const BOUNDS: Bounds = Bounds {
@@ -20,6 +20,7 @@ const BOUNDS: Bounds = Bounds {
     sessions_max: 3,
     session_ttl_ms: 10_000,
     session_bytes_max: 24,
+    paused_max: 2,
     recent_max: 4,
     claim_bytes_max: 8,
     tick_moves_max: 3,
@@ -55,6 +56,8 @@ enum Act {
     Ack(Vec<(Pick, bool)>),
     Fail(Vec<(Pick, Option<u64>, bool)>),
     Cancel(u64),
+    Retry(u64),
+    Pause(&'static str, bool),
     Tick,
     Open,
     /// A call of a session again, counted back from the latest: a second try, or a message that was late.
@@ -102,6 +105,8 @@ fn act() -> impl Strategy<Value = Act> {
     let picks = || (0..6_usize, prop::bool::weighted(0.1)).prop_map(|(back, forged)| Pick { back, forged });
     let claim = (words(&["a", "b", "none"]), words(&["f", "g", "none"]), 0..4_u32, lease_ms())
         .prop_map(|(queues, handlers, max_jobs, lease_ms)| Act::Claim { queues, handlers, max_jobs, lease_ms });
+    let pause = (select(vec!["a", "b", "none"]), any::<bool>());
+    let pause = pause.prop_map(|(queue, paused)| Act::Pause(queue, paused));
     let wait_ms = || option::of(prop_oneof![Just(0_u64), 1..3000_u64]);
     prop_oneof![
         5 => vec(new_job(), 0..4).prop_map(Act::Submit),
@@ -110,6 +115,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => vec((picks(), prop::bool::weighted(0.2)), 0..3).prop_map(Act::Ack),
         4 => vec((picks(), wait_ms(), prop::bool::weighted(0.2)), 0..3).prop_map(Act::Fail),
         2 => (0..12_u64).prop_map(Act::Cancel),
+        3 => (0..12_u64).prop_map(Act::Retry),
+        3 => pause,
         5 => Just(Act::Tick),
         3 => Just(Act::Open),
         6 => (0..6_usize).prop_map(Act::Again),
@@ -249,6 +256,8 @@ impl Bench {
                 Op::Fail { failures: failures.into_iter().map(failure).collect() }
             }
             Act::Cancel(job) => Op::Cancel { job: JobId(job) },
+            Act::Retry(job) => Op::Retry { job: JobId(job) },
+            Act::Pause(queue, paused) => Op::PauseQueue { queue: queue.into(), paused },
             Act::Tick => Op::Tick,
             Act::Open => Op::OpenSession,
             Act::Again(_) | Act::Nothing => return None,
@@ -320,8 +329,14 @@ impl Bench {
 
         let rows = &self.model.jobs;
         assert_eq!(steady.next_due_ms(), rows.iter().filter_map(Row::due_ms).min());
+        let mut paused = self.model.paused.clone();
         let (queues, handlers) = ([Name::from("a")], [Name::from("f")]);
-        assert_eq!(steady.claimable(&queues, &handlers), rows.iter().any(|row| row.fits(&queues, &handlers)));
+        let fits = |row: &Row| row.fits(&queues, &handlers, &paused);
+        assert_eq!(steady.claimable(&queues, &handlers), rows.iter().any(fits));
+        let goes = |row: &&Row| row.state == JobState::Available && !paused.contains(&row.new.queue);
+        assert_eq!(steady.claimable_count(), rows.iter().filter(goes).count() as u64);
+        paused.sort();
+        assert!(steady.paused_queues().eq(paused.iter()), "the same queues are paused");
         let mut counts: BTreeMap<&str, QueueCounts> = BTreeMap::new();
         for row in rows {
             *counts.entry(&row.new.queue).or_default().get_mut(row.state) += 1;
@@ -372,8 +387,7 @@ impl Bench {
         self.remember();
         let meta = self.tables.meta.expect("written");
         assert_eq!(meta.state_hash, self.steady.state_hash());
-        let Tables { keys, sessions, .. } = &self.tables;
-        assert_eq!(hash_from_scratch(self.tables.all_jobs(), keys, sessions, meta), meta.state_hash);
+        assert_eq!(hash_from_scratch(&self.tables, meta), meta.state_hash);
         assert_eq!(self.tables.jobs.len(), self.model.jobs.len());
         for job in self.tables.all_jobs() {
             assert_eq!(self.steady.job(job.id), Some(&job), "the row is the record");
@@ -392,16 +406,14 @@ fn check_job(job: &Job, row: &Row) {
 }
 
 /// The definition of the state hash, over everything at once.
-fn hash_from_scratch(
-    jobs: impl Iterator<Item = Job>,
-    keys: &BTreeMap<String, KeyEntry>,
-    sessions: &BTreeMap<SessionId, SessionEntry>,
-    meta: Meta,
-) -> u64 {
-    let jobs_digest = jobs.fold(0_u64, |sum, job| sum.wrapping_add(job.digest()));
+fn hash_from_scratch(tables: &Tables, meta: Meta) -> u64 {
+    let Tables { keys, sessions, paused, .. } = tables;
+    let jobs_digest = tables.all_jobs().fold(0_u64, |sum, job| sum.wrapping_add(job.digest()));
     let keys_digest = keys.iter().fold(0_u64, |sum, row| sum.wrapping_add(codec::digest(&row)));
     let answered_digest = sessions.iter().fold(keys_digest, |sum, row| sum.wrapping_add(codec::digest(&row)));
-    codec::digest(&(jobs_digest, answered_digest, meta.next_id, meta.now_ms, meta.finish_seq))
+    let tables_digest =
+        paused.iter().fold(answered_digest, |sum, queue| sum.wrapping_add(codec::digest(&("paused", queue))));
+    codec::digest(&(jobs_digest, tables_digest, meta.next_id, meta.now_ms, meta.finish_seq))
 }
 
 proptest! {

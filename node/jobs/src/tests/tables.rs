@@ -1,9 +1,11 @@
 //! Memory and tables: what is written, and what a restored machine accepts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::{Changes, KeyEntry, Meta, Outcome, QueueCounts, Recent, RestoreError, Restored, SessionEntry, Settlement};
+use crate::{
+    Changes, KeyEntry, Meta, Name, Outcome, QueueCounts, Recent, RestoreError, Restored, SessionEntry, Settlement,
+};
 
 /// The tables as the node has them: rows by key, jobs as bytes.
 #[derive(Clone, Default)]
@@ -14,6 +16,7 @@ pub(super) struct Tables {
     pub(super) queues: BTreeMap<String, QueueCounts>,
     pub(super) keys: BTreeMap<String, KeyEntry>,
     pub(super) sessions: BTreeMap<SessionId, SessionEntry>,
+    pub(super) paused: BTreeSet<Name>,
     pub(super) recent: BTreeMap<u64, Recent>,
 }
 
@@ -31,6 +34,10 @@ impl Tables {
             self.sessions.remove(session);
         }
         self.sessions.extend(changes.sessions_set.iter().cloned());
+        for queue in &changes.paused_removed {
+            self.paused.remove(queue);
+        }
+        self.paused.extend(changes.paused_set.iter().cloned());
         self.recent.extend(changes.recent.iter().map(|recent| (recent.finish_seq, *recent)));
         self.recent.retain(|&seq, _| seq >= changes.recent_floor);
     }
@@ -47,6 +54,7 @@ impl Tables {
             queues: self.queues.clone().into_iter().collect(),
             keys: self.keys.clone().into_iter().collect(),
             sessions: self.sessions.clone().into_iter().collect(),
+            paused: self.paused.iter().cloned().collect(),
             recent: self.recent.values().copied().collect(),
         }
     }
@@ -60,6 +68,7 @@ fn lived_in() -> (Machine, Tables) {
     desk.running(job());
     let session = desk.open_session();
     desk.call(session, 1, Op::Cancel { job: JobId(1) });
+    desk.pause("mail", true).unwrap();
     desk.submit(NewJob { delay_ms: 9, payload: Bytes::from_static(b"in"), ..job() });
     let mut tables = Tables::default();
     tables.write(&desk.machine.take_changes());
@@ -107,6 +116,7 @@ fn a_restored_machine_is_the_one_that_was_written() {
     assert_eq!(restored.applied(), machine.applied());
     assert!(restored.queues().eq(machine.queues()));
     assert_eq!(restored.live_payload_bytes(), 2);
+    assert!(restored.paused_queues().eq(["mail"]));
 }
 
 #[test]
@@ -122,6 +132,8 @@ fn altered_tables_are_refused() {
     assert!(matches!(refusal(|rows| rows.sessions.clear()), RestoreError::Hash { .. }));
     assert!(matches!(refusal(|rows| rows.sessions[0].1.active_ms += 1), RestoreError::Hash { .. }));
     assert!(matches!(refusal(|rows| rows.sessions[0].1.last.as_mut().unwrap().seq += 1), RestoreError::Hash { .. }));
+    assert!(matches!(refusal(|rows| rows.paused.clear()), RestoreError::Hash { .. }));
+    assert!(matches!(refusal(|rows| rows.paused.push("other".into())), RestoreError::Hash { .. }));
     let cut = refusal(|rows| rows.sessions[0].1.last.as_mut().unwrap().reply.truncate(1));
     assert!(matches!(cut, RestoreError::Session { .. }), "{cut}");
     assert!(matches!(refusal(|rows| rows.meta.now_ms += 1), RestoreError::Hash { .. }));

@@ -73,6 +73,9 @@ fn claims_and_words_on_leases_have_limits() {
     let leases = vec![Lease { job, token }; 1001];
     let heartbeat = Op::Heartbeat { leases, lease_ms: 30_000 };
     assert_eq!(words(heartbeat.validate()), "heartbeat is 1001 leases, the limit is 1000");
+    let pause = |queue: &str| Op::PauseQueue { queue: queue.into(), paused: true }.validate();
+    assert_eq!(pause("mail"), Ok(()));
+    assert_eq!(words(pause("a b")), "queue name is \"a b\", only a-z A-Z 0-9 . _ - are allowed");
 }
 
 #[test]
@@ -95,6 +98,8 @@ fn a_command_survives_the_log() {
         Op::Cancel { job: job_id },
         Op::Tick,
         Op::OpenSession,
+        Op::Retry { job: job_id },
+        Op::PauseQueue { queue: "mail".into(), paused: true },
     ];
     for op in &ops {
         for session in [None, Some(SessionCall { session: SessionId(300), seq: u64::MAX })] {
@@ -119,6 +124,10 @@ fn the_log_format_is_what_it_was() {
     let ack = Ack { job: JobId(7), token: LeaseToken(9), result: Bytes::from_static(b"ok") };
     let ack = Command::of(1, Op::Ack { acks: vec![ack] }, None);
     assert_eq!(ack.encode().as_ref(), [1, 1, 3, 1, 7, 9, 2, b'o', b'k']);
+    let retry = Command::of(1, Op::Retry { job: JobId(7) }, None);
+    assert_eq!(retry.encode().as_ref(), [1, 1, 8, 7]);
+    let pause = Command::of(1, Op::PauseQueue { queue: "q".into(), paused: true }, None);
+    assert_eq!(pause.encode().as_ref(), [1, 1, 9, 1, b'q', 1]);
 }
 
 #[test]

@@ -172,6 +172,17 @@ impl jobs_server::Jobs for Fake {
         Err(not_a_workers_call())
     }
 
+    async fn retry(&self, _: Request<wire::RetryRequest>) -> Result<Response<wire::RetryReply>, Status> {
+        Err(not_a_workers_call())
+    }
+
+    async fn pause_queue(
+        &self,
+        _: Request<wire::PauseQueueRequest>,
+    ) -> Result<Response<wire::PauseQueueReply>, Status> {
+        Err(not_a_workers_call())
+    }
+
     async fn get(&self, _: Request<wire::GetRequest>) -> Result<Response<wire::GetReply>, Status> {
         Err(not_a_workers_call())
     }

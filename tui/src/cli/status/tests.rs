@@ -1,6 +1,6 @@
 //! The view from given answers: who leads, and the exact JSON.
 
-use raftdeck_shared::wire::PeerStatus;
+use raftdeck_shared::wire::{PeerStatus, QueueStatus};
 
 use super::*;
 
@@ -89,7 +89,15 @@ fn of_nodes_that_were_not_asked_the_others_tell() {
 fn the_json_shape_is_exact_and_a_node_that_is_down_is_nulls() {
     let mut leader = status(1, Role::Leader, 4, 1);
     let queue = QueueStatus { name: "default".into(), available: 1, running: 2, ..QueueStatus::default() };
-    leader.queues = vec![QueueStatus { completed: 3, cancelled: 4, discarded: 5, scheduled: 6, retryable: 7, ..queue }];
+    leader.queues = vec![QueueStatus {
+        completed: 3,
+        cancelled: 4,
+        discarded: 5,
+        scheduled: 6,
+        retryable: 7,
+        paused: true,
+        ..queue
+    }];
     let report = view([Some(leader), Some(status(2, Role::Follower, 4, 1)), None]).report();
     assert_eq!(
         serde_json::to_string(&report).unwrap(),
@@ -101,7 +109,7 @@ fn the_json_shape_is_exact_and_a_node_that_is_down_is_nulls() {
             r#"{"id":"n3","api":"127.0.0.1:7103","peer":"127.0.0.1:7203","pid":null,"up":false,"role":null,"#,
             r#""term":null,"leader":null,"last":null,"commit":null,"applied":null,"state_hash":null}],"#,
             r#""leader":"n1","term":4,"quorum":{"needed":2,"up":2,"ok":true},"queues":[{"name":"default","#,
-            r#""available":1,"running":2,"scheduled":6,"retryable":7,"completed":3,"cancelled":4,"discarded":5}]}"#,
+            r#""available":1,"running":2,"scheduled":6,"retryable":7,"completed":3,"cancelled":4,"discarded":5,"paused":true}]}"#,
         )
     );
 }

@@ -1,4 +1,4 @@
-//! The queues: how much waits in each, and how what has ended ended.
+//! The queues: how much waits in each, how what has ended ended, and which are paused.
 
 use ratatui::{
     buffer::Buffer,
@@ -59,6 +59,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
             number(jobs.cancelled, Tone::Plain),
             number(jobs.discarded, Tone::Bad),
             Span::raw("  "),
+            span(skin, Tone::Bad, if queue.paused { "paused " } else { "" }),
             span(skin, Tone::Warn, skin.glyphs.eighths[8].repeat(filled)),
         ];
         put(buf, inner, 1 + at - start, &Line::from(line));
