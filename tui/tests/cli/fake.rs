@@ -41,7 +41,7 @@ pub(crate) struct Script {
     pub members: wire::MembersReply,
     /// What steering was asked for, of nodes, jobs and queues.
     pub asked: Vec<String>,
-    /// What a job is beyond its id and state.
+    /// What a job is beyond its id, state, payload and result.
     pub job: wire::Job,
     /// The answer to a retry.
     pub retried: wire::RetryReply,

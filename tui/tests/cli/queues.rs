@@ -31,11 +31,11 @@ async fn the_work_of_a_job_that_was_given_up_is_submitted_again_once() {
     let fake = Fake::start(|script| {
         script.retried = retried(JobState::Discarded, false, "job 7 is discarded");
         script.states = vec![JobState::Discarded];
+        script.payload = "hello".into();
         script.job = Job {
             queue: "mail".into(),
             handler: "send".into(),
             priority: 2,
-            payload: "hello".into(),
             timeout_ms: Some(9_000),
             retry_delay_ms: Some(500),
             history: vec![step(42), step(57)],
