@@ -100,7 +100,7 @@ async fn next_observation(events: &mut Streaming<ObserveEvent>) -> wire::Observa
     loop {
         match next(events).await {
             Event::Observation(observation) => return observation,
-            Event::Status(_) => {}
+            Event::Status(_) | Event::StillHere(_) => {}
             other => panic!("{other:?}"),
         }
     }

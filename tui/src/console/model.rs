@@ -4,7 +4,10 @@
 //! What is drawn is [`Model::shown`]: the present, or the moment of the past that was gone to. What is done is done to the
 //! present, always.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use raftdeck_shared::ids::Index;
 
@@ -27,6 +30,13 @@ use super::{
     view,
     world::{Fact, World},
 };
+
+/// Shortest time between two frames that no key asked for.
+pub(crate) const FRAME: Duration = Duration::from_millis(33);
+
+/// How often the screen is drawn while something on it is counted by the tenth of a second, and by the second.
+const AGES: Duration = Duration::from_millis(250);
+const AGES_SLOWLY: Duration = Duration::from_secs(1);
 
 /// How long a toast stays.
 const TOAST_MS: u64 = 6_000;
@@ -246,7 +256,10 @@ impl Model {
     /// Something happened in the world, at a time of its own.
     pub(crate) fn learn(&mut self, record: Record) {
         self.live.take(record.at, &record.fact);
-        self.film.push(record, &self.live);
+        let position = self.film.push(record, &self.live);
+        if let Some(past) = &mut self.past {
+            past.learn(&self.film, position);
+        }
     }
 
     /// The terminal has this size now. One that has grown counts when it was drawn on: until then nobody has seen what a
@@ -274,9 +287,19 @@ impl Model {
         self.filters.get(&self.view).filter(|f| !f.is_empty())
     }
 
-    /// Something on the screen changes without news: a countdown, an age, a toast that will go, time that is played.
-    pub(crate) fn ages(&self) -> bool {
-        self.toast.is_some() || self.playing() || browse::asks(self) || (self.past.is_none() && self.live.ages())
+    /// How soon after the last frame something on the screen has changed without news: time that is played, a countdown, an
+    /// age, a toast that will go. None: never.
+    pub(crate) fn ages(&self) -> Option<Duration> {
+        let live = self.past.is_none();
+        if self.playing() {
+            Some(FRAME)
+        } else if self.toast.is_some() || browse::asks(self) || (live && self.live.ages()) {
+            Some(AGES)
+        } else if live && self.live.ages_slowly() {
+            Some(AGES_SLOWLY)
+        } else {
+            None
+        }
     }
 
     /// What the simulation is asked to go on to; none if it is not, or if there is none.

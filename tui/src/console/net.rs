@@ -8,12 +8,15 @@
 //! - no node's trouble reaches another node's task, and none of them reaches the loop but as a message;
 //! - of statuses only the newest counts: a cell per node, overwritten, so a slow screen shows late but never old news;
 //! - observations go into the bounded queue or are counted as dropped; memory does not grow with a fast node;
-//! - a stream that broke is resumed where it ended (`from_seq` under the same boot).
+//! - a stream that broke is resumed where it ended (`from_seq` under the same boot);
+//! - a node of which nothing comes for [`SILENT_AFTER`] is told as silent, whatever its connection says: the process may
+//!   stand still while its machine keeps the connection open. This is the only place that decides it.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    pin::pin,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use raftdeck_shared::{
@@ -22,7 +25,7 @@ use raftdeck_shared::{
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tonic::transport::Channel;
 
@@ -40,6 +43,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A node that has not said its first word by then does not answer.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
+
+/// Nothing was heard of a node twice when it should have said at least that it is still here: it is silent.
+const SILENT_AFTER: Duration = wire::STILL_HERE_EVERY.saturating_mul(2);
+
+/// An alarm that goes off so much too late says that it was this process that stood still.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Reads the clocks, outside of the model.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +151,35 @@ struct Resume {
     from_seq: Option<u64>,
 }
 
+/// When something was last heard on a stream. The alarm is not set anew with each event, which come by the thousand: when it
+/// goes off it is seen what has come since.
+struct Quiet {
+    heard: Instant,
+    told: bool,
+}
+
+impl Quiet {
+    /// Something came; whether it had been told that nothing does.
+    fn heard(&mut self) -> bool {
+        self.heard = Instant::now();
+        std::mem::take(&mut self.told)
+    }
+
+    /// The alarm that was set for this time goes off: when it is to go off again. None if it is silent.
+    fn rings(&mut self, due: Instant) -> Option<Instant> {
+        let (now, silent_at) = (Instant::now(), self.heard + SILENT_AFTER);
+        if now < silent_at {
+            return Some(silent_at);
+        }
+        // What came meanwhile may not have been read yet.
+        if now > due + LATE {
+            return Some(now + SILENT_AFTER / 2);
+        }
+        self.told = true;
+        None
+    }
+}
+
 struct Watch {
     slot: Slot,
     ears: Ears,
@@ -169,13 +207,33 @@ impl Watch {
             Ok(Ok(opened)) => opened,
         };
         let mut next = first;
+        let mut quiet = Quiet { heard: Instant::now(), told: false };
+        let mut alarm = pin!(sleep(SILENT_AFTER));
         loop {
             let Some(event) = next.and_then(|e| e.event) else { return "the node ended the stream".into() };
             self.event(event).await;
-            next = match stream.message().await {
-                Ok(next) => next,
-                Err(status) => return ended(&status),
+            next = loop {
+                tokio::select! {
+                    biased;
+                    next = stream.message() => match next {
+                        Ok(next) => break next,
+                        Err(status) => return ended(&status),
+                    },
+                    () = alarm.as_mut(), if !quiet.told => {
+                        let again = quiet.rings(alarm.deadline());
+                        if let Some(at) = again {
+                            alarm.as_mut().reset(at);
+                        } else {
+                            let since_run_ms = self.ears.clock.now().run_ms.saturating_sub(millis(quiet.heard.elapsed()));
+                            self.tell(NodeMsg::Silent { since_run_ms }).await;
+                        }
+                    }
+                }
             };
+            if quiet.heard() {
+                self.tell(NodeMsg::Heard).await;
+                alarm.as_mut().reset(quiet.heard + SILENT_AFTER);
+            }
         }
     }
 
@@ -208,6 +266,7 @@ impl Watch {
                 self.lost = self.lost.saturating_add(count);
                 self.report_lost();
             }
+            Event::StillHere(_) => {}
         }
     }
 

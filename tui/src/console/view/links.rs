@@ -10,7 +10,7 @@ use super::{framed, put, span, votes, window};
 use crate::console::{
     model::{Model, Pane},
     picture::Picture,
-    status::Link,
+    status::{Link, SLOW_MS},
     text::{fit, span_ms, width as cells},
     theme::Tone,
     world::Node,
@@ -18,10 +18,6 @@ use crate::console::{
 
 /// Cells of one column, with the space before it.
 pub(super) const COLUMN: usize = 7;
-
-/// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
-/// followers have nothing to say to each other until an election.
-const SLOW_MS: u64 = 1000;
 
 /// The width that shows all nodes of a small cluster.
 pub(super) fn width(model: &Model) -> u16 {
