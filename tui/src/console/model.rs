@@ -174,6 +174,7 @@ pub(crate) struct Model {
     pub(crate) zoom: bool,
     /// The node that is meant.
     pub(crate) cursor: usize,
+    /// The nodes that the next act is about; gone when it has begun, with esc, and when their view is left.
     pub(crate) marked: BTreeSet<Slot>,
     pub(crate) order: Order,
     pub(crate) browse: Browse,
@@ -319,8 +320,9 @@ impl Model {
         self.toast = Some(Toast { tone, text: text.into(), until_run_ms: self.now.run_ms.saturating_add(stays_ms) });
     }
 
-    /// Starts to keep account of an act.
+    /// Starts to keep account of an act. Nodes were marked for it, not for the one after it.
     pub(crate) fn begin(&mut self, what: String) -> ActId {
+        self.marked.clear();
         self.acts += 1;
         self.pending.insert(self.acts, what);
         ActId(self.acts)

@@ -545,10 +545,13 @@ impl World {
     /// Notices when the cluster loses its leader and when it has one again.
     fn leadership(&mut self) {
         let (leader, jobs) = leader_and_jobs(self);
-        self.pace.add(self.now.run_ms, jobs.ended());
+        let ended = jobs.map(|jobs| jobs.ended());
+        if let Some(ended) = ended {
+            self.pace.add(self.now.run_ms, ended);
+        }
         let leader = leader.and_then(|slot| self.nodes.get(slot.0)?.word());
         let term = leader.map(|s| s.term);
-        self.tape.pass(self.now.run_ms, term, jobs.ended());
+        self.tape.pass(self.now.run_ms, term, ended);
         if term.is_some() && self.live() >= self.members() && self.faults() == (0, 0) {
             self.outages.whole(self.now.unix_ms);
         }

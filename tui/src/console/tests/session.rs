@@ -7,7 +7,10 @@ use raftdeck_shared::{
     wire::{self, fault_spec::Fault},
 };
 
-use super::fixture::{Desk, UNIX_MS, election, jobs, split, status};
+use super::{
+    fixture::{Desk, UNIX_MS, election, jobs, split, status},
+    screens::text,
+};
 use crate::console::{
     events::Reading,
     hands::Upkeep,
@@ -441,4 +444,28 @@ fn the_palette_guesses_nothing() {
         desk.keys(typed);
         assert_eq!(desk.press(KeyCode::Enter), [cmd], "{typed}");
     }
+}
+
+#[test]
+fn marks_are_seen_and_end_with_the_act_with_esc_and_with_their_view() {
+    let footer = |desk: &Desk| text(&desk.model, 80, 24).lines().last().unwrap_or_default().to_owned();
+    let marked = || {
+        let mut desk = Desk::whole();
+        desk.press(KeyCode::Char(' '));
+        desk.press(KeyCode::Down);
+        desk.press(KeyCode::Char(' '));
+        assert!(footer(&desk).contains(" 2 marked "), "{}", footer(&desk));
+        desk
+    };
+    let mut desk = marked();
+    desk.press(KeyCode::Esc);
+    assert!(desk.model.marked.is_empty() && !footer(&desk).contains("marked"));
+    let mut desk = marked();
+    desk.keys("4");
+    assert!(desk.model.marked.is_empty() && !footer(&desk).contains("marked"));
+    let mut desk = marked();
+    desk.keys("K");
+    desk.press(KeyCode::Tab);
+    desk.press(KeyCode::Enter);
+    assert!(!desk.model.pending.is_empty() && desk.model.marked.is_empty(), "the kill has begun");
 }

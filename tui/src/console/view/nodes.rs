@@ -14,7 +14,7 @@ use crate::console::{
     order::Order,
     picture::Picture,
     status::{FaultKind, Peer, Role, Status},
-    text::{count, fit, span_ms, width},
+    text::{count, fit, natural, span_ms, width},
     theme::Tone,
     world::{Conn, Node},
 };
@@ -271,7 +271,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
                     FaultKind::Other { words, .. } => words.clone(),
                 })
                 .collect();
-            cuts.sort_unstable();
+            cuts.sort_by_key(|name| natural(name));
             if s.peers.len() > 1 && s.peers.iter().all(cut) {
                 cuts = vec!["all".into()];
             }
