@@ -96,7 +96,7 @@ async fn next(stretches: &mut Option<mpsc::Receiver<Stretch>>) -> Option<Stretch
 
 /// Whether a message is about to change what is on the screen. That a node to which nothing happens says so again changes
 /// nothing: the screen is as of the time that is in its header.
-fn is_seen(model: &Model, body: &Body) -> bool {
+pub(crate) fn is_seen(model: &Model, body: &Body) -> bool {
     let Body::Node(slot, news) = body else { return true };
     // While the past is shown, the present goes on unseen.
     if model.past.is_some() {

@@ -160,14 +160,14 @@ struct Quiet {
 
 impl Quiet {
     /// Something came; whether it had been told that nothing does.
-    fn heard(&mut self) -> bool {
-        self.heard = Instant::now();
+    fn heard(&mut self, now: Instant) -> bool {
+        self.heard = now;
         std::mem::take(&mut self.told)
     }
 
     /// The alarm that was set for this time goes off: when it is to go off again. None if it is silent.
-    fn rings(&mut self, due: Instant) -> Option<Instant> {
-        let (now, silent_at) = (Instant::now(), self.heard + SILENT_AFTER);
+    fn rings(&mut self, now: Instant, due: Instant) -> Option<Instant> {
+        let silent_at = self.heard + SILENT_AFTER;
         if now < silent_at {
             return Some(silent_at);
         }
@@ -220,7 +220,7 @@ impl Watch {
                         Err(status) => return ended(&status),
                     },
                     () = alarm.as_mut(), if !quiet.told => {
-                        let again = quiet.rings(alarm.deadline());
+                        let again = quiet.rings(Instant::now(), alarm.deadline());
                         if let Some(at) = again {
                             alarm.as_mut().reset(at);
                         } else {
@@ -230,7 +230,7 @@ impl Watch {
                     }
                 }
             };
-            if quiet.heard() {
+            if quiet.heard(Instant::now()) {
                 self.tell(NodeMsg::Heard).await;
                 alarm.as_mut().reset(quiet.heard + SILENT_AFTER);
             }
@@ -329,6 +329,21 @@ mod tests {
         let [Msg { body: Body::Node(Slot(0), NodeMsg::Status(status)), .. }] = &taken[..] else { panic!("{taken:?}") };
         assert_eq!(status.commit.0, 9);
         assert!(newest.take().is_empty());
+    }
+
+    #[test]
+    fn a_node_is_silent_when_it_twice_did_not_say_that_it_is_still_here() {
+        assert!(SILENT_AFTER < Duration::from_secs(1), "it is seen within a second");
+        let start = Instant::now();
+        let at = |quarters: u32| start + SILENT_AFTER * quarters / 4;
+        let mut quiet = Quiet { heard: start, told: false };
+        assert!(!quiet.heard(at(2)), "nothing was told of it");
+        assert_eq!(quiet.rings(at(4), at(4)), Some(at(6)), "something came meanwhile");
+        assert_eq!((quiet.rings(at(6), at(6)), quiet.told), (None, true));
+        assert!(quiet.heard(at(7)) && !quiet.heard(at(8)), "that it is back is told once");
+        // This process was stopped: what came meanwhile is still to be read.
+        let again = quiet.rings(at(40), at(12)).expect("it gets its chance");
+        assert_eq!((quiet.rings(again, again), quiet.told), (None, true));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod acts;
 mod asof;
+mod calm;
 mod chores;
 mod fake;
 mod fixture;
