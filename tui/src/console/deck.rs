@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     dump,
     hands::Hands,
-    model::{FRAME, Model},
+    model::{FRAME, Model, NEWS_EVERY},
     msg::{Body, Cmd, Msg, NodeMsg},
     net::{Clock, Ears},
     record::Writer,
@@ -137,7 +137,7 @@ pub(crate) struct Deck {
 }
 
 impl Deck {
-    /// News of nodes wait for the length of a frame after those before: they are taken together, and the loop is not woken up
+    /// News of nodes wait for a while after those before ([`NEWS_EVERY`]): they are taken together, and the loop is not woken up
     /// for each. Where none wait, nothing wakes it.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let (mut last_frame, mut last_taken) = (Instant::now(), Instant::now());
@@ -153,10 +153,10 @@ impl Deck {
                 Some(msg) = self.keys.recv() => batch.push(msg),
                 Some(msg) = self.inbox.recv(), if !waits => (early, came) = (Some(msg), true),
                 () = self.ears.newest.changed(), if !waits => came = true,
-                () = sleep_until(last_taken + FRAME), if waits => {}
+                () = sleep_until(last_taken + NEWS_EVERY), if waits => {}
                 Some(stretch) = next(&mut self.stretches), if run::wants(&self.model) => batch.push(self.of(stretch)),
                 () = sleep_until(last_frame + ages.unwrap_or_default()), if ages.is_some() => batch.push(self.tick()),
-                () = sleep_until(last_frame + FRAME), if changed => {}
+                () = sleep_until(last_frame + NEWS_EVERY), if changed => {}
                 _ = self.signals.go_on.recv() => {
                     self.screen.resume()?;
                     urgent = true;
@@ -166,7 +166,7 @@ impl Deck {
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = &mut self.input_gone => bail!("the terminal's input ended"),
             }
-            if came && last_taken.elapsed() < FRAME {
+            if came && last_taken.elapsed() < NEWS_EVERY {
                 waits = true;
                 continue;
             }
@@ -201,7 +201,8 @@ impl Deck {
             }
             changed |= self.simulate();
             self.record();
-            if urgent || (changed && last_frame.elapsed() >= FRAME) {
+            let every = if self.model.playing() { FRAME } else { NEWS_EVERY };
+            if urgent || (changed && last_frame.elapsed() >= every) {
                 self.draw()?;
                 last_frame = Instant::now();
                 changed = false;

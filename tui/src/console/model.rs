@@ -31,8 +31,12 @@ use super::{
     world::{Fact, World},
 };
 
-/// Shortest time between two frames that no key asked for.
+/// Time between two frames while time is played.
 pub(crate) const FRAME: Duration = Duration::from_millis(33);
+
+/// News of nodes are taken and drawn so often. No eye follows what changes faster, and what is the newest is seen as soon as
+/// it would be otherwise: the first news after a rest wait for nothing.
+pub(crate) const NEWS_EVERY: Duration = Duration::from_millis(50);
 
 /// How often the screen is drawn while something on it is counted by the tenth of a second, and by the second.
 const AGES: Duration = Duration::from_millis(250);

@@ -14,22 +14,24 @@
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt as _;
 use raftdeck_shared::{
     client::words,
-    wire::{self, admin_client::AdminClient, observe_event::Event},
+    wire::{self, ObserveEvent, admin_client::AdminClient, observe_event::Event},
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tonic::transport::Channel;
+use tonic::{Streaming, transport::Channel};
 
 use super::{
+    model::NEWS_EVERY,
     msg::{Body, Msg, NodeMsg, Slot, Time},
     status::Status,
     text::clean,
@@ -46,6 +48,9 @@ const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
 
 /// Nothing was heard of a node twice when it should have said at least that it is still here: it is silent.
 const SILENT_AFTER: Duration = wire::STILL_HERE_EVERY.saturating_mul(2);
+
+/// Events that come so soon after others are not waited for one by one.
+const THICK: Duration = NEWS_EVERY.saturating_mul(2);
 
 /// An alarm that goes off so much too late says that it was this process that stood still.
 const LATE: Duration = Duration::from_millis(100);
@@ -209,30 +214,54 @@ impl Watch {
         let mut next = first;
         let mut quiet = Quiet { heard: Instant::now(), told: false };
         let mut alarm = pin!(sleep(SILENT_AFTER));
+        let mut woken = Instant::now();
         loop {
             let Some(event) = next.and_then(|e| e.event) else { return "the node ended the stream".into() };
             self.event(event).await;
-            next = loop {
-                tokio::select! {
-                    biased;
-                    next = stream.message() => match next {
-                        Ok(next) => break next,
-                        Err(status) => return ended(&status),
-                    },
-                    () = alarm.as_mut(), if !quiet.told => {
-                        let again = quiet.rings(Instant::now(), alarm.deadline());
-                        if let Some(at) = again {
-                            alarm.as_mut().reset(at);
-                        } else {
-                            let since_run_ms = self.ears.clock.now().run_ms.saturating_sub(millis(quiet.heard.elapsed()));
-                            self.tell(NodeMsg::Silent { since_run_ms }).await;
-                        }
+            // What comes thick is read together: to be woken up for each few events costs more than to read them.
+            let there = match stream.message().now_or_never() {
+                Some(there) => there,
+                None => {
+                    let before = woken;
+                    let there = self.wait(&mut stream, &mut quiet, alarm.as_mut()).await;
+                    woken = Instant::now();
+                    if woken < before + THICK {
+                        woken += NEWS_EVERY;
+                        sleep_until(woken).await;
                     }
+                    there
                 }
+            };
+            next = match there {
+                Ok(next) => next,
+                Err(status) => return ended(&status),
             };
             if quiet.heard(Instant::now()) {
                 self.tell(NodeMsg::Heard).await;
                 alarm.as_mut().reset(quiet.heard + SILENT_AFTER);
+            }
+        }
+    }
+
+    /// Waits for an event, and tells if none comes for too long.
+    async fn wait(
+        &self,
+        stream: &mut Streaming<ObserveEvent>,
+        quiet: &mut Quiet,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Option<ObserveEvent>, tonic::Status> {
+        loop {
+            tokio::select! {
+                biased;
+                next = stream.message() => return next,
+                () = alarm.as_mut(), if !quiet.told => match quiet.rings(Instant::now(), alarm.deadline()) {
+                    Some(again) => alarm.as_mut().reset(again),
+                    None => {
+                        let silent_ms = millis(quiet.heard.elapsed());
+                        let since_run_ms = self.ears.clock.now().run_ms.saturating_sub(silent_ms);
+                        self.tell(NodeMsg::Silent { since_run_ms }).await;
+                    }
+                },
             }
         }
     }
