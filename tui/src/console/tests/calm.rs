@@ -112,11 +112,11 @@ fn the_first_count_of_jobs_is_no_rate() {
     desk.node(1, NodeMsg::Connecting);
     desk.run_ms = 400;
     desk.snapshot(status(1));
-    desk.run_ms = 1_300;
+    desk.run_ms = 1_900;
     desk.tell(Body::Tick);
     desk.press(KeyCode::Tab);
     assert!(!text(&desk.model, 120, 40).contains("job/s │"), "{}", text(&desk.model, 120, 40));
-    desk.run_ms = 1_600;
+    desk.run_ms = 2_000;
     desk.status(status(1));
     assert!(text(&desk.model, 120, 40).contains(" 0 job/s "), "{}", text(&desk.model, 120, 40));
 }
