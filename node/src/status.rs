@@ -56,8 +56,13 @@ impl NodeView {
     /// The node stops.
     pub async fn status(&self) -> Result<wire::NodeStatus, RequestError> {
         let tick_ms = self.cluster.timing.tick_ms;
-        let mut status =
-            self.handle.look(move |replica, remembered| replica_status(replica, remembered, tick_ms)).await?;
+        let observed = self.observer.newest();
+        // What it has observed is asked for in the same moment: a reader must know which observations this goes beyond.
+        let look = move |replica: &Replica, remembered| {
+            let status = replica_status(replica, remembered, tick_ms);
+            wire::NodeStatus { observation_seq: *observed.borrow(), ..status }
+        };
+        let mut status = self.handle.look(look).await?;
         status.node = self.node.0;
         status.name = self.book.name_of(self.node);
         status.cluster_id.clone_from(&self.cluster.cluster_id);
@@ -71,7 +76,6 @@ impl NodeView {
         status.faults = self.faults.active();
         status.ended_faults = self.faults.ended();
         status.executing = self.executing.load(Ordering::Relaxed);
-        status.observation_seq = *self.observer.newest().borrow();
         status.known = self.book.known();
         for peer in &mut status.peers {
             let (link, heard) = self.links.view(NodeId(peer.node));

@@ -100,7 +100,7 @@ async fn next_observation(events: &mut Streaming<ObserveEvent>) -> wire::Observa
     loop {
         match next(events).await {
             Event::Observation(observation) => return observation,
-            Event::Status(_) => {}
+            Event::Status(_) | Event::StillHere(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -271,6 +271,16 @@ async fn history_is_sent_at_once_though_nothing_happens() {
     let mut events = observe(u64::MAX).await;
     node.client().submit(job("echo", "y"), WITHIN).await.unwrap();
     assert!(next_observation(&mut events).await.seq > newest.observation_seq);
+    // A status knows of all that has been observed before it, and then the node says that it is still here.
+    let (mut seen, mut said) = (0, false);
+    while !said {
+        match next(&mut events).await {
+            Event::Observation(observation) => seen = observation.seq,
+            Event::Status(status) => assert!(status.observation_seq >= seen, "{} {seen}", status.observation_seq),
+            Event::StillHere(at_ms) => said = at_ms > 0,
+            other => panic!("{other:?}"),
+        }
+    }
     node.stop().await;
 }
 

@@ -14,11 +14,21 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::steer;
-use crate::{faults::FaultError, handle::RequestError, observe::Page, status::NodeView, transport::entry_to_wire};
+use crate::{
+    faults::FaultError,
+    handle::RequestError,
+    observe::{Page, wall_ms},
+    status::NodeView,
+    transport::entry_to_wire,
+};
 
 /// Statuses go out at most this often, and only when something changed, or to keep clocks honest, every second.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 const STATUS_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// A reader hears something at least this often, if not to the tick of the above: else it could not tell a node at which
+/// nothing happens from one that does not run.
+const STILL_HERE_EVERY: Duration = wire::STILL_HERE_EVERY.saturating_sub(STATUS_EVERY);
 
 /// Observations read from the ring at a time.
 const PAGE_MAX: usize = 512;
@@ -199,19 +209,27 @@ impl Reader {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = self.view.handle.pulse();
         let mut told_at = Instant::now();
+        let mut said_at = told_at;
         loop {
             tokio::select! {
                 changed = newest.changed() => {
                     if changed.is_err() || !self.send_observations(&mut next).await {
                         return;
                     }
+                    said_at = Instant::now();
                 }
                 _ = clock.tick() => {
                     let changed = pulse.has_changed().unwrap_or(true);
                     if changed || told_at.elapsed() >= STATUS_AT_LEAST_EVERY {
                         pulse.mark_unchanged();
                         told_at = Instant::now();
+                        said_at = told_at;
                         if !self.send_status(Event::Status).await {
+                            return;
+                        }
+                    } else if said_at.elapsed() >= STILL_HERE_EVERY {
+                        said_at = Instant::now();
+                        if !self.send(Event::StillHere(wall_ms())).await {
                             return;
                         }
                     }

@@ -155,7 +155,7 @@ async fn follow(member: Member, kinds: Vec<i32>, sender: mpsc::Sender<(Member, N
                         }
                         News::Reached(Box::new(status))
                     }
-                    Some(Wire::Status(_)) | None => continue,
+                    Some(Wire::Status(_) | Wire::StillHere(_)) | None => continue,
                     Some(Wire::Observation(seen)) => {
                         resume = Some((seen.boot_id.clone(), seen.seq));
                         News::Seen(Box::new(seen))

@@ -275,6 +275,13 @@ pub(crate) fn job(model: &mut Model, id: u64) -> Vec<Cmd> {
 
 /// Fills the screen with a view, and asks for what it shows.
 pub(crate) fn go(model: &mut Model, view: View) -> Vec<Cmd> {
+    let of_jobs = |view| matches!(view, View::Jobs | View::Job);
+    if view != model.view {
+        model.marked.clear();
+    }
+    if !of_jobs(view) {
+        model.browse.jobs_marked.clear();
+    }
     model.view = view;
     model.zoom = false;
     if view == View::Log && model.browse.log.of != Some(Slot(model.cursor)) {

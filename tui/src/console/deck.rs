@@ -13,13 +13,13 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     dump,
     hands::Hands,
-    model::Model,
+    model::{FRAME, Model, NEWS_EVERY},
     msg::{Body, Cmd, Msg, NodeMsg},
     net::{Clock, Ears},
     record::Writer,
@@ -34,19 +34,8 @@ use super::{
 /// Messages that wait for the loop; more observations than that are dropped and counted.
 pub(crate) const QUEUE_MAX: usize = 4096;
 
-/// Shortest time between two frames that no key asked for. News of nodes wait for as long: they are taken together, and the
-/// loop is not woken up for each.
-const FRAME: Duration = Duration::from_millis(33);
-
-/// Shortest time between two frames in which nothing changes but clocks: a little less than the second in which an idle
-/// node says its word, so that no second is left out.
-const FRAME_CALM: Duration = Duration::from_millis(900);
-
 /// Keys that wait for the loop.
 pub(crate) const KEYS_MAX: usize = 256;
-
-/// How often the screen is looked at again while something on it ages.
-const TICK: Duration = Duration::from_millis(250);
 
 /// Lines for one notch of the wheel.
 const WHEEL: isize = 3;
@@ -105,36 +94,28 @@ async fn next(stretches: &mut Option<mpsc::Receiver<Stretch>>) -> Option<Stretch
     }
 }
 
-/// What the screen does not show yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Nothing,
-    /// Time has passed at nodes to which nothing happened: the second hand, and how long ago a leader was heard.
-    Clocks,
-    Seen,
-}
-
-impl Change {
-    /// What a message is about to change.
-    fn by(model: &Model, body: &Body) -> Change {
-        let Body::Node(slot, news) = body else { return Change::Seen };
-        // While the past is shown, the present goes on unseen.
-        if model.past.is_some() {
-            return Change::Nothing;
-        }
-        let before = model.live.node(*slot).and_then(Node::word);
-        match (news, before) {
-            (NodeMsg::Status(status), Some(before)) if status.has_only_aged(before) => Change::Clocks,
-            (
-                NodeMsg::Status(_)
-                | NodeMsg::Snapshot(_)
-                | NodeMsg::Observed(_)
-                | NodeMsg::Dropped(_)
-                | NodeMsg::Connecting
-                | NodeMsg::Retrying { .. },
-                _,
-            ) => Change::Seen,
-        }
+/// Whether a message is about to change what is on the screen. That a node to which nothing happens says so again changes
+/// nothing: the screen is as of the time that is in its header.
+pub(crate) fn is_seen(model: &Model, body: &Body) -> bool {
+    let Body::Node(slot, news) = body else { return true };
+    // While the past is shown, the present goes on unseen.
+    if model.past.is_some() {
+        return false;
+    }
+    let before = model.live.node(*slot).filter(|node| node.live()).and_then(Node::word);
+    match (news, before) {
+        (NodeMsg::Status(status), Some(before)) => !status.has_only_aged(before),
+        (
+            NodeMsg::Status(_)
+            | NodeMsg::Snapshot(_)
+            | NodeMsg::Observed(_)
+            | NodeMsg::Dropped(_)
+            | NodeMsg::Connecting
+            | NodeMsg::Silent { .. }
+            | NodeMsg::Heard
+            | NodeMsg::Retrying { .. },
+            _,
+        ) => true,
     }
 }
 
@@ -156,23 +137,26 @@ pub(crate) struct Deck {
 }
 
 impl Deck {
+    /// News of nodes wait for a while after those before ([`NEWS_EVERY`]): they are taken together, and the loop is not woken up
+    /// for each. Where none wait, nothing wakes it.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let (mut last_frame, mut last_taken) = (Instant::now(), Instant::now());
         self.draw()?;
-        let mut changed = Change::Nothing;
+        let mut changed = false;
+        // Something has come and waits; it may be in the queue, or be this.
+        let (mut waits, mut early) = (false, None);
         loop {
-            let mut urgent = false;
+            let (mut urgent, mut came) = (false, false);
             let mut batch = Vec::new();
-            let rested = last_taken.elapsed() >= FRAME;
-            let tick = if self.model.playing() { FRAME } else { TICK };
+            let ages = self.model.ages();
             tokio::select! {
                 Some(msg) = self.keys.recv() => batch.push(msg),
-                Some(msg) = self.inbox.recv(), if rested => batch.push(msg),
-                () = self.ears.newest.changed(), if rested => {}
-                () = sleep_until(last_taken + FRAME), if !rested => {}
+                Some(msg) = self.inbox.recv(), if !waits => (early, came) = (Some(msg), true),
+                () = self.ears.newest.changed(), if !waits => came = true,
+                () = sleep_until(last_taken + NEWS_EVERY), if waits => {}
                 Some(stretch) = next(&mut self.stretches), if run::wants(&self.model) => batch.push(self.of(stretch)),
-                () = sleep(tick), if self.model.ages() => batch.push(self.tick()),
-                () = sleep_until(last_frame + FRAME), if changed == Change::Seen => {}
+                () = sleep_until(last_frame + ages.unwrap_or_default()), if ages.is_some() => batch.push(self.tick()),
+                () = sleep_until(last_frame + NEWS_EVERY), if changed => {}
                 _ = self.signals.go_on.recv() => {
                     self.screen.resume()?;
                     urgent = true;
@@ -182,13 +166,22 @@ impl Deck {
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = &mut self.input_gone => bail!("the terminal's input ended"),
             }
-            last_taken = Instant::now();
+            if came && last_taken.elapsed() < NEWS_EVERY {
+                waits = true;
+                continue;
+            }
+            (waits, last_taken) = (false, Instant::now());
+            // A status goes before the observations: if it knows of some that are still in the queue, it waits for them.
+            let statuses = self.ears.newest.take();
+            let is_open = |msg: &Msg| matches!(msg.body, Body::Node(slot, _) if self.model.live.node(slot).is_some_and(Node::connected));
+            let (statuses, of_new_streams): (Vec<Msg>, Vec<Msg>) = statuses.into_iter().partition(is_open);
+            batch.extend(statuses.into_iter().chain(early.take()));
             while batch.len() < QUEUE_MAX
                 && let Ok(msg) = self.keys.try_recv().or_else(|_| self.inbox.try_recv())
             {
                 batch.push(msg);
             }
-            batch.extend(self.ears.newest.take());
+            batch.extend(of_new_streams);
             if self.model.playing() && !batch.iter().any(|msg| matches!(msg.body, Body::Tick)) {
                 batch.push(self.tick());
             }
@@ -198,7 +191,7 @@ impl Deck {
                 }
                 let key = matches!(msg.body, Body::Key(_) | Body::Paste(_) | Body::Resize(_, _) | Body::Wheel(_));
                 urgent |= key;
-                changed = changed.max(Change::by(&self.model, &msg.body));
+                changed |= is_seen(&self.model, &msg.body);
                 for cmd in update(&mut self.model, msg) {
                     if cmd == Cmd::Quit {
                         return Ok(());
@@ -206,19 +199,13 @@ impl Deck {
                     self.obey(cmd).await?;
                 }
             }
-            if self.simulate() {
-                changed = Change::Seen;
-            }
+            changed |= self.simulate();
             self.record();
-            let due = match changed {
-                Change::Nothing => false,
-                Change::Clocks => last_frame.elapsed() >= FRAME_CALM,
-                Change::Seen => last_frame.elapsed() >= FRAME,
-            };
-            if urgent || due {
+            let every = if self.model.playing() { FRAME } else { NEWS_EVERY };
+            if urgent || (changed && last_frame.elapsed() >= every) {
                 self.draw()?;
                 last_frame = Instant::now();
-                changed = Change::Nothing;
+                changed = false;
             }
         }
     }

@@ -17,7 +17,7 @@ use raftdeck_shared::{ids::NodeId, wire};
 use super::{
     filter::{Fields, Filter, Takes},
     story::{Told, Weight},
-    text::clean,
+    text::{clean, natural},
     theme::Tone,
 };
 
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
             Some(echo) => {
                 if !echo.nodes.iter().any(|n| n == node) {
                     echo.nodes.push(node.to_owned());
-                    echo.nodes.sort_unstable();
+                    echo.nodes.sort_by_key(|name| natural(name));
                 }
             }
             None => self.echoes.push(Echo {
@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
             {
                 Some(same) => {
                     same.peers.extend(echo.peers);
-                    same.peers.sort_unstable();
+                    same.peers.sort_by_key(|name| natural(name));
                 }
                 None => echoes.push(echo),
             }

@@ -1,11 +1,17 @@
 //! The past: every fact the world took, and now and then the world itself, so that any moment can be had again.
 //!
+//! Facts are kept in the order of hybrid time, not in that in which they came: of two streams one is always a little ahead of
+//! the other, and a moment of the past has to have all that had happened until then, and nothing else. Each fact has a
+//! [`Moment`]: an observation that of its stamp, anything else (what a node says of itself, an act, a connection that broke)
+//! the one right after all that had been told when it came. *As of T* is: the facts whose moment is not after T.
+//!
 //! Going to a moment is: the last still before it, and the facts from there. A film of the running cluster is bounded: the
 //! last ten minutes, and at most some tens of megabytes; what is older goes in whole stretches from still to still. A film
 //! that was read from a file is whole.
 //!
 //! Laws:
-//! - the world at a position is the world that was live there: it is made by the same function from the same facts;
+//! - the world at a position is made of the facts before it, by the function that made the live one; a fact that comes late
+//!   is given to the stills that ought to have it;
 //! - there is always a still at or before the first record, so every position that is kept can be shown.
 
 use std::collections::VecDeque;
@@ -14,9 +20,10 @@ use raftdeck_shared::wire::{self, ObservationKind as Kind};
 use raftdeck_sim::Cue;
 
 use super::{
+    events::Stamp,
     msg::{NodeMsg, Time},
     theme::Tone,
-    world::{Fact, World},
+    world::{Fact, NODES_MAX, World},
 };
 
 /// How far back the film of a running cluster goes.
@@ -54,53 +61,97 @@ pub(crate) struct Record {
     pub(crate) fact: Fact,
 }
 
+/// A place in hybrid time; of what has the same stamp, as something that is told twice, in the order in which it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    stamp: Stamp,
+    /// How many facts had come before.
+    came: u64,
+}
+
+impl Moment {
+    /// The end of a millisecond: whatever is stamped with it is not after this.
+    pub(crate) fn end_of(at_ms: u64) -> Moment {
+        let stamp = Stamp { at_ms, logical: u32::MAX, node: u64::MAX, seq: u64::MAX };
+        Moment { stamp, came: u64::MAX }
+    }
+
+    /// Unix milliseconds.
+    pub(crate) fn at_ms(self) -> u64 {
+        self.stamp.at_ms
+    }
+}
+
+/// A record in its place.
+#[derive(Clone, Debug)]
+struct Kept {
+    moment: Moment,
+    record: Record,
+    mark: Mark,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Film {
     /// Position of the oldest record.
     first: u64,
-    records: VecDeque<(Record, Mark)>,
+    records: VecDeque<Kept>,
     /// Worlds as they were before the record at a position; the first is at or before `first`.
     stills: VecDeque<(u64, World)>,
     bytes: usize,
     still_every: u64,
-    kept: Kept,
+    keep: Keep,
     /// Laws known to be broken.
     broken: usize,
+    /// Facts that ever came.
+    came: u64,
+    newest: Stamp,
+    /// Since when each node is known: nothing that it tells is shown before it has a row.
+    members: Vec<Stamp>,
 }
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Keep {
     ms: u64,
     bytes: usize,
 }
 
-impl Kept {
-    const LIVE: Kept = Kept { ms: KEPT_MS, bytes: KEPT_BYTES };
-    const SIMULATED: Kept = Kept { ms: u64::MAX, bytes: KEPT_SIMULATED_BYTES };
-    const ALL: Kept = Kept { ms: u64::MAX, bytes: usize::MAX };
+impl Keep {
+    const LIVE: Keep = Keep { ms: KEPT_MS, bytes: KEPT_BYTES };
+    const SIMULATED: Keep = Keep { ms: u64::MAX, bytes: KEPT_SIMULATED_BYTES };
+    const ALL: Keep = Keep { ms: u64::MAX, bytes: usize::MAX };
 }
 
 impl Film {
     /// Of a cluster that is watched from now on.
     pub(crate) fn of_live(world: World) -> Film {
-        Film::new(world, Kept::LIVE)
+        Film::new(world, Keep::LIVE)
     }
 
     /// Of a simulation that is to begin.
     pub(crate) fn of_simulation(world: World) -> Film {
-        Film::new(world, Kept::SIMULATED)
+        Film::new(world, Keep::SIMULATED)
     }
 
-    fn new(world: World, kept: Kept) -> Film {
-        let stills = VecDeque::from([(0, world)]);
-        Film { first: 0, records: VecDeque::new(), stills, bytes: 0, still_every: STILL_EVERY, kept, broken: 0 }
+    fn new(world: World, keep: Keep) -> Film {
+        Film {
+            first: 0,
+            records: VecDeque::new(),
+            stills: VecDeque::from([(0, world)]),
+            bytes: 0,
+            still_every: STILL_EVERY,
+            keep,
+            broken: 0,
+            came: 0,
+            newest: Stamp::default(),
+            members: Vec::new(),
+        }
     }
 
     /// Of a recording.
     pub(crate) fn of_records(records: impl ExactSizeIterator<Item = Record>) -> (Film, World) {
         let mut world = World::default();
-        let mut film = Film::new(world.clone(), Kept::ALL);
+        let mut film = Film::new(world.clone(), Keep::ALL);
         film.still_every = STILL_EVERY.max(records.len() as u64 / STILLS_MAX);
         for record in records {
             world.take(record.at, &record.fact);
@@ -116,33 +167,73 @@ impl Film {
 
     /// Time of the oldest record and of the newest.
     pub(crate) fn span(&self) -> Option<(Time, Time)> {
-        Some((self.records.front()?.0.at, self.records.back()?.0.at))
+        Some((self.records.front()?.time(), self.records.back()?.time()))
     }
 
-    /// Adds what the world, here as it is after it, has taken.
-    pub(crate) fn push(&mut self, record: Record, after: &World) {
+    /// Adds what the world, here as it is after it, has taken; tells at which position it is now.
+    pub(crate) fn push(&mut self, record: Record, after: &World) -> u64 {
         self.bytes += weight(&record.fact);
         let now_ms = record.at.run_ms;
         let found = after.checks.broken.len();
         let mark = if found > self.broken { Mark::Broken } else { mark(&record.fact) };
         self.broken = found;
-        self.records.push_back((record, mark));
+        let moment = self.moment(&record);
+        let later = self.records.iter().rev().take_while(|kept| kept.moment > moment).count();
+        let position = self.end() - later as u64;
+        if later > 0 {
+            for (at, world) in self.stills.iter_mut().rev().take_while(|(at, _)| *at > position) {
+                *at += 1;
+                world.take(record.at, &record.fact);
+            }
+        }
+        self.records.insert(self.records.len() - later, Kept { moment, record, mark });
         if self.end() >= self.stills.back().map_or(0, |still| still.0) + self.still_every {
             self.stills.push_back((self.end(), after.clone()));
         }
         let old = |film: &Film| {
-            let (first, _) = film.span()?;
-            Some(film.bytes > film.kept.bytes || now_ms.saturating_sub(first.run_ms) > film.kept.ms)
+            let first = film.records.front()?;
+            Some(film.bytes > film.keep.bytes || now_ms.saturating_sub(first.record.at.run_ms) > film.keep.ms)
         };
         while self.stills.len() > 1 && old(self) == Some(true) {
             let upto = self.stills[1].0;
             self.stills.pop_front();
             while self.first < upto {
                 let gone = self.records.pop_front();
-                self.bytes -= gone.map_or(0, |(record, _)| weight(&record.fact));
+                self.bytes -= gone.map_or(0, |kept| weight(&kept.record.fact));
                 self.first += 1;
             }
         }
+        position
+    }
+
+    /// Where a fact belongs that comes now.
+    fn moment(&mut self, record: &Record) -> Moment {
+        let unix_ms = record.at.unix_ms;
+        let now = match self.newest {
+            Stamp { at_ms, .. } if unix_ms > at_ms => Stamp { at_ms: unix_ms, ..Stamp::default() },
+            Stamp { at_ms, logical, .. } => Stamp { at_ms, logical: logical.saturating_add(1), ..Stamp::default() },
+        };
+        let stamp = match &record.fact {
+            Fact::Node(slot, NodeMsg::Observed(o)) => {
+                Stamp::of(o).max(self.members.get(slot.0).copied().unwrap_or_default())
+            }
+            Fact::Member { .. } => {
+                if self.members.len() < NODES_MAX {
+                    self.members.push(now);
+                }
+                now
+            }
+            Fact::Node(_, _)
+            | Fact::Moved { .. }
+            | Fact::Jobs(_)
+            | Fact::Job(_)
+            | Fact::Own(_, _)
+            | Fact::Script { .. }
+            | Fact::Broken(_) => now,
+        };
+        self.newest = self.newest.max(stamp);
+        self.came += 1;
+        Moment { stamp, came: self.came }
     }
 
     /// The world as it was when it had taken the records before a position.
@@ -157,21 +248,29 @@ impl Film {
     /// Takes a world on from one position to a later one.
     pub(crate) fn forward(&self, world: &mut World, from: u64, to: u64) {
         for position in from.max(self.first)..to.min(self.end()) {
-            let (record, _) = &self.records[(position - self.first) as usize];
-            world.take(record.at, &record.fact);
+            let Record { at, fact } = &self.records[(position - self.first) as usize].record;
+            world.take(*at, fact);
         }
     }
 
-    /// The position behind all records up to a time.
-    pub(crate) fn position(&self, run_ms: u64) -> u64 {
-        // Stamps of different senders may be out of order by a hair; what counts is the order of arrival.
-        self.first + self.records.partition_point(|(record, _)| record.at.run_ms <= run_ms) as u64
+    /// The position behind all records up to a moment.
+    pub(crate) fn position(&self, upto: Moment) -> u64 {
+        self.first + self.records.partition_point(|kept| kept.moment <= upto) as u64
+    }
+
+    /// The end of a millisecond of the run, in hybrid time.
+    pub(crate) fn moment_at(&self, run_ms: u64) -> Moment {
+        // As far after the record before it as the run says.
+        let at = self.records.partition_point(|kept| kept.time().run_ms <= run_ms);
+        let Some(near) = self.records.get(at.saturating_sub(1)) else { return Moment::default() };
+        let Time { run_ms: near_ms, unix_ms } = near.time();
+        Moment::end_of(unix_ms.saturating_add(run_ms).saturating_sub(near_ms))
     }
 
     /// The next record at or after a position that is looked for, or the last one before it.
     pub(crate) fn find(&self, position: u64, back: bool, wanted: impl Fn(&Fact, Mark) -> bool) -> Option<u64> {
         let at = usize::try_from(position.clamp(self.first, self.end()) - self.first).ok()?;
-        let matters = |(_, (record, mark)): &(usize, &(Record, Mark))| wanted(&record.fact, *mark);
+        let matters = |(_, kept): &(usize, &Kept)| wanted(&kept.record.fact, kept.mark);
         let found = if back {
             self.records.iter().enumerate().take(at).rev().find(&matters)
         } else {
@@ -180,35 +279,41 @@ impl Film {
         found.map(|(at, _)| self.first + at as u64)
     }
 
-    /// The position that shows a record that was found: behind what its node then says of itself, if that comes at once and
-    /// before anything else that is looked for.
-    pub(crate) fn settled(&self, at: u64, wanted: impl Fn(&Fact, Mark) -> bool) -> u64 {
-        let kept = |position: u64| self.records.get(usize::try_from(position.checked_sub(self.first)?).ok()?);
-        let Some((Record { at: time, fact: Fact::Node(of, NodeMsg::Observed(_)) }, _)) = kept(at) else {
-            return at + 1;
-        };
-        for next in at + 1.. {
-            match kept(next) {
-                Some((record, mark)) if record.at == *time && !wanted(&record.fact, *mark) => {
-                    if matches!(&record.fact, Fact::Node(slot, NodeMsg::Status(_)) if slot == of) {
-                        return next + 1;
-                    }
-                }
-                Some(_) | None => break,
+    /// The record at a position, if it is kept.
+    fn at(&self, position: u64) -> Option<&Kept> {
+        self.records.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Where in hybrid time a record is.
+    pub(crate) fn moment_of(&self, position: u64) -> Option<Moment> {
+        self.at(position).map(|kept| kept.moment)
+    }
+
+    /// When that is.
+    pub(crate) fn time(&self, position: u64) -> Option<Time> {
+        self.at(position).map(Kept::time)
+    }
+
+    /// Facts that ever came.
+    pub(crate) fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// The facts that came after so many others, in the order in which they came.
+    pub(crate) fn since(&self, came: u64) -> Vec<&Record> {
+        let mut wanted = usize::try_from(self.came - came).unwrap_or(usize::MAX).min(self.records.len());
+        let mut found: Vec<&Kept> = Vec::new();
+        for kept in self.records.iter().rev() {
+            if wanted == 0 {
+                break;
+            }
+            if kept.moment.came > came {
+                wanted -= 1;
+                found.push(kept);
             }
         }
-        at + 1
-    }
-
-    /// The record at a position, if it is kept.
-    pub(crate) fn record(&self, position: u64) -> Option<&Record> {
-        let at = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        self.records.get(at).map(|(record, _)| record)
-    }
-
-    /// When a record came.
-    pub(crate) fn time(&self, position: u64) -> Option<Time> {
-        self.record(position).map(|record| record.at)
+        found.sort_unstable_by_key(|kept| kept.moment.came);
+        found.into_iter().map(|kept| &kept.record).collect()
     }
 
     /// Unix time of the day, as milliseconds since midnight, to the newest time of the run that shows it.
@@ -221,9 +326,18 @@ impl Film {
     }
 }
 
+impl Kept {
+    /// Its place in hybrid time as a time of the run and of the day.
+    fn time(&self) -> Time {
+        let Time { run_ms, unix_ms } = self.record.at;
+        let at_ms = self.moment.at_ms();
+        Time { run_ms: run_ms.saturating_add(at_ms).saturating_sub(unix_ms), unix_ms: at_ms }
+    }
+}
+
 /// What a fact costs in memory, near enough.
 fn weight(fact: &Fact) -> usize {
-    let all = size_of::<(Record, Mark)>();
+    let all = size_of::<Kept>();
     all + match fact {
         Fact::Node(_, NodeMsg::Snapshot(status) | NodeMsg::Status(status)) => {
             let known: usize = status.known.iter().map(|k| size_of_val(k) + k.name.len() + k.api.len()).sum();
@@ -235,7 +349,14 @@ fn weight(fact: &Fact) -> usize {
                 + 160
         }
         Fact::Node(_, NodeMsg::Observed(o)) => size_of_val(&**o) + o.cause.len() + o.boot_id.len() + 16,
-        Fact::Node(_, NodeMsg::Connecting | NodeMsg::Retrying { .. } | NodeMsg::Dropped(_)) => 40,
+        Fact::Node(
+            _,
+            NodeMsg::Connecting
+            | NodeMsg::Silent { .. }
+            | NodeMsg::Heard
+            | NodeMsg::Retrying { .. }
+            | NodeMsg::Dropped(_),
+        ) => 40,
         Fact::Member { name, api, .. } => name.len() + api.len(),
         Fact::Moved { api, .. } => api.len(),
         Fact::Own(_, text) | Fact::Broken(text) | Fact::Script { text, .. } => text.len(),
@@ -304,7 +425,8 @@ mod tests {
         for (position, then) in lived.iter().enumerate() {
             assert_eq!(texts(&film.world_at(position as u64)), *then, "{position}");
         }
-        assert_eq!((film.position(45), film.position(0), film.position(9_999)), (5, 1, 23));
+        let position = |run_ms| film.position(film.moment_at(run_ms));
+        assert_eq!((position(45), position(0), position(9_999)), (5, 1, 23));
         assert_eq!(film.run_ms_of_day(100), Some(100));
         assert_eq!(film.run_ms_of_day(100_000), None);
     }

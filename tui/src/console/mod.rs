@@ -10,8 +10,8 @@
 //!   Neither does IO, so every screen can be had again from a list of messages.
 //! - What came from outside is kept as facts (`film`): so the past can be shown, and a recording be replayed.
 //! - The loop waits for a message, takes all that is there, and draws if something changed. It never waits for the
-//!   network. A key is drawn at once; news that come thick are taken once a frame. When nothing happens and nothing ages,
-//!   nothing is drawn but the second hand of the clock.
+//!   network. A key is drawn at once; news that come thick are taken twenty times a second. When nothing happens and nothing
+//!   ages, nothing is drawn: the screen says as of when it is.
 //! - A node that is down is a state to show, never a reason to stop.
 //!
 //! Rooms: `deck` the loop, `msg` its vocabulary; `model` and `update` the state; `world` what nodes said, `members` who

@@ -4,7 +4,10 @@
 //! What is drawn is [`Model::shown`]: the present, or the moment of the past that was gone to. What is done is done to the
 //! present, always.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use raftdeck_shared::ids::Index;
 
@@ -27,6 +30,17 @@ use super::{
     view,
     world::{Fact, World},
 };
+
+/// Time between two frames while time is played.
+pub(crate) const FRAME: Duration = Duration::from_millis(33);
+
+/// News of nodes are taken and drawn so often. No eye follows what changes faster, and what is the newest is seen as soon as
+/// it would be otherwise: the first news after a rest wait for nothing.
+pub(crate) const NEWS_EVERY: Duration = Duration::from_millis(50);
+
+/// How often the screen is drawn while something on it is counted by the tenth of a second, and by the second.
+const AGES: Duration = Duration::from_millis(250);
+const AGES_SLOWLY: Duration = Duration::from_secs(1);
 
 /// How long a toast stays.
 const TOAST_MS: u64 = 6_000;
@@ -164,6 +178,7 @@ pub(crate) struct Model {
     pub(crate) zoom: bool,
     /// The node that is meant.
     pub(crate) cursor: usize,
+    /// The nodes that the next act is about; gone when it has begun, with esc, and when their view is left.
     pub(crate) marked: BTreeSet<Slot>,
     pub(crate) order: Order,
     pub(crate) browse: Browse,
@@ -246,7 +261,10 @@ impl Model {
     /// Something happened in the world, at a time of its own.
     pub(crate) fn learn(&mut self, record: Record) {
         self.live.take(record.at, &record.fact);
-        self.film.push(record, &self.live);
+        let position = self.film.push(record, &self.live);
+        if let Some(past) = &mut self.past {
+            past.learn(&self.film, position);
+        }
     }
 
     /// The terminal has this size now. One that has grown counts when it was drawn on: until then nobody has seen what a
@@ -274,9 +292,19 @@ impl Model {
         self.filters.get(&self.view).filter(|f| !f.is_empty())
     }
 
-    /// Something on the screen changes without news: a countdown, an age, a toast that will go, time that is played.
-    pub(crate) fn ages(&self) -> bool {
-        self.toast.is_some() || self.playing() || browse::asks(self) || (self.past.is_none() && self.live.ages())
+    /// How soon after the last frame something on the screen has changed without news: time that is played, a countdown, an
+    /// age, a toast that will go. None: never.
+    pub(crate) fn ages(&self) -> Option<Duration> {
+        let live = self.past.is_none();
+        if self.playing() {
+            Some(FRAME)
+        } else if self.toast.is_some() || browse::asks(self) || (live && self.live.ages()) {
+            Some(AGES)
+        } else if live && self.live.ages_slowly() {
+            Some(AGES_SLOWLY)
+        } else {
+            None
+        }
     }
 
     /// What the simulation is asked to go on to; none if it is not, or if there is none.
@@ -296,8 +324,9 @@ impl Model {
         self.toast = Some(Toast { tone, text: text.into(), until_run_ms: self.now.run_ms.saturating_add(stays_ms) });
     }
 
-    /// Starts to keep account of an act.
+    /// Starts to keep account of an act. Nodes were marked for it, not for the one after it.
     pub(crate) fn begin(&mut self, what: String) -> ActId {
+        self.marked.clear();
         self.acts += 1;
         self.pending.insert(self.acts, what);
         ActId(self.acts)

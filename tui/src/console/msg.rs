@@ -76,6 +76,12 @@ pub(crate) enum NodeMsg {
     Observed(Arc<wire::Observation>),
     /// Observations that will not come: lost at the node because this console was slow, or here.
     Dropped(u64),
+    /// Nothing has come over its open stream since this time of the run, though something should have.
+    Silent {
+        since_run_ms: u64,
+    },
+    /// Something comes again.
+    Heard,
     /// The connection is gone; the next try is at this time since the start, or [`NEVER`].
     Retrying {
         at_run_ms: u64,

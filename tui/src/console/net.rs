@@ -8,25 +8,30 @@
 //! - no node's trouble reaches another node's task, and none of them reaches the loop but as a message;
 //! - of statuses only the newest counts: a cell per node, overwritten, so a slow screen shows late but never old news;
 //! - observations go into the bounded queue or are counted as dropped; memory does not grow with a fast node;
-//! - a stream that broke is resumed where it ended (`from_seq` under the same boot).
+//! - a stream that broke is resumed where it ended (`from_seq` under the same boot);
+//! - a node of which nothing comes for [`SILENT_AFTER`] is told as silent, whatever its connection says: the process may
+//!   stand still while its machine keeps the connection open. This is the only place that decides it.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt as _;
 use raftdeck_shared::{
     client::words,
-    wire::{self, admin_client::AdminClient, observe_event::Event},
+    wire::{self, ObserveEvent, admin_client::AdminClient, observe_event::Event},
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tonic::transport::Channel;
+use tonic::{Streaming, transport::Channel};
 
 use super::{
+    model::NEWS_EVERY,
     msg::{Body, Msg, NodeMsg, Slot, Time},
     status::Status,
     text::clean,
@@ -40,6 +45,15 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A node that has not said its first word by then does not answer.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
+
+/// Nothing was heard of a node twice when it should have said at least that it is still here: it is silent.
+const SILENT_AFTER: Duration = wire::STILL_HERE_EVERY.saturating_mul(2);
+
+/// Events that come so soon after others are not waited for one by one.
+const THICK: Duration = NEWS_EVERY.saturating_mul(2);
+
+/// An alarm that goes off so much too late says that it was this process that stood still.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Reads the clocks, outside of the model.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +156,35 @@ struct Resume {
     from_seq: Option<u64>,
 }
 
+/// When something was last heard on a stream. The alarm is not set anew with each event, which come by the thousand: when it
+/// goes off it is seen what has come since.
+struct Quiet {
+    heard: Instant,
+    told: bool,
+}
+
+impl Quiet {
+    /// Something came; whether it had been told that nothing does.
+    fn heard(&mut self, now: Instant) -> bool {
+        self.heard = now;
+        std::mem::take(&mut self.told)
+    }
+
+    /// The alarm that was set for this time goes off: when it is to go off again. None if it is silent.
+    fn rings(&mut self, now: Instant, due: Instant) -> Option<Instant> {
+        let silent_at = self.heard + SILENT_AFTER;
+        if now < silent_at {
+            return Some(silent_at);
+        }
+        // What came meanwhile may not have been read yet.
+        if now > due + LATE {
+            return Some(now + SILENT_AFTER / 2);
+        }
+        self.told = true;
+        None
+    }
+}
+
 struct Watch {
     slot: Slot,
     ears: Ears,
@@ -169,13 +212,57 @@ impl Watch {
             Ok(Ok(opened)) => opened,
         };
         let mut next = first;
+        let mut quiet = Quiet { heard: Instant::now(), told: false };
+        let mut alarm = pin!(sleep(SILENT_AFTER));
+        let mut woken = Instant::now();
         loop {
             let Some(event) = next.and_then(|e| e.event) else { return "the node ended the stream".into() };
             self.event(event).await;
-            next = match stream.message().await {
+            // What comes thick is read together: to be woken up for each few events costs more than to read them.
+            let there = match stream.message().now_or_never() {
+                Some(there) => there,
+                None => {
+                    let before = woken;
+                    let there = self.wait(&mut stream, &mut quiet, alarm.as_mut()).await;
+                    woken = Instant::now();
+                    if woken < before + THICK {
+                        woken += NEWS_EVERY;
+                        sleep_until(woken).await;
+                    }
+                    there
+                }
+            };
+            next = match there {
                 Ok(next) => next,
                 Err(status) => return ended(&status),
             };
+            if quiet.heard(Instant::now()) {
+                self.tell(NodeMsg::Heard).await;
+                alarm.as_mut().reset(quiet.heard + SILENT_AFTER);
+            }
+        }
+    }
+
+    /// Waits for an event, and tells if none comes for too long.
+    async fn wait(
+        &self,
+        stream: &mut Streaming<ObserveEvent>,
+        quiet: &mut Quiet,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<Option<ObserveEvent>, tonic::Status> {
+        loop {
+            tokio::select! {
+                biased;
+                next = stream.message() => return next,
+                () = alarm.as_mut(), if !quiet.told => match quiet.rings(Instant::now(), alarm.deadline()) {
+                    Some(again) => alarm.as_mut().reset(again),
+                    None => {
+                        let silent_ms = millis(quiet.heard.elapsed());
+                        let since_run_ms = self.ears.clock.now().run_ms.saturating_sub(silent_ms);
+                        self.tell(NodeMsg::Silent { since_run_ms }).await;
+                    }
+                },
+            }
         }
     }
 
@@ -208,6 +295,7 @@ impl Watch {
                 self.lost = self.lost.saturating_add(count);
                 self.report_lost();
             }
+            Event::StillHere(_) => {}
         }
     }
 
@@ -270,6 +358,21 @@ mod tests {
         let [Msg { body: Body::Node(Slot(0), NodeMsg::Status(status)), .. }] = &taken[..] else { panic!("{taken:?}") };
         assert_eq!(status.commit.0, 9);
         assert!(newest.take().is_empty());
+    }
+
+    #[test]
+    fn a_node_is_silent_when_it_twice_did_not_say_that_it_is_still_here() {
+        assert!(SILENT_AFTER < Duration::from_secs(1), "it is seen within a second");
+        let start = Instant::now();
+        let at = |quarters: u32| start + SILENT_AFTER * quarters / 4;
+        let mut quiet = Quiet { heard: start, told: false };
+        assert!(!quiet.heard(at(2)), "nothing was told of it");
+        assert_eq!(quiet.rings(at(4), at(4)), Some(at(6)), "something came meanwhile");
+        assert_eq!((quiet.rings(at(6), at(6)), quiet.told), (None, true));
+        assert!(quiet.heard(at(7)) && !quiet.heard(at(8)), "that it is back is told once");
+        // This process was stopped: what came meanwhile is still to be read.
+        let again = quiet.rings(at(40), at(12)).expect("it gets its chance");
+        assert_eq!((quiet.rings(again, again), quiet.told), (None, true));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     msg::Slot,
     picture::Picture,
     status::{Role, Status},
+    text::natural,
     world::{Node, World},
 };
 
@@ -74,7 +75,7 @@ impl Order {
                 slots.sort_by_key(|(slot, n)| (!troubled(world, n), picture.leader != Some(*slot)));
             }
             By::Listed => {}
-            By::Name => slots.sort_by_key(|(_, n)| (n.name.len(), n.name.clone())),
+            By::Name => slots.sort_by_key(|(_, n)| natural(&n.name)),
             By::Role => slots.sort_by_key(|(slot, n)| (picture.leader != Some(*slot), !n.live(), rank(n))),
             By::Term => slots.sort_by_key(|(_, n)| Reverse(least(n.word(), |s| s.term.0))),
             By::Last => slots.sort_by_key(|(_, n)| Reverse(least(n.word(), |s| s.last.0))),

@@ -1,7 +1,8 @@
 //! What faults did: for how long there was no leader, how long nothing was committed, when work went on.
 //!
 //! An incident begins with an act of the operator, a fault that a node tells of, or a node that is lost; what comes within
-//! two seconds belongs to it. All times are measured by the nodes' own clocks, between what they say they did; the console
+//! two seconds belongs to it. One that begins while another is not over yet overlaps it: what is measured then belongs to
+//! both, as nobody can say of which it is the effect, and both are over when all is well. All times are measured by the nodes' own clocks, between what they say they did; the console
 //! only subtracts. What nobody measured is not claimed: a cluster without work has no stall.
 
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ pub(crate) struct Incident {
     pub(crate) refused: u64,
     /// All faults ended and all nodes were back, after so long.
     pub(crate) over_ms: Option<u64>,
+    /// For a part of it another one was not over.
+    pub(crate) overlaps: bool,
     /// Commits of older terms are not the recovery.
     term: Term,
     last_ms: u64,
@@ -60,6 +63,11 @@ impl Outages {
             return;
         }
         let term = self.committed.map_or(Term(0), |(_, term)| term);
+        let mut overlaps = false;
+        for open in self.open() {
+            open.overlaps = true;
+            overlaps = true;
+        }
         self.incidents.push_back(Incident {
             at_ms,
             causes: vec![what],
@@ -68,6 +76,7 @@ impl Outages {
             recovered_ms: None,
             refused: 0,
             over_ms: None,
+            overlaps,
             term,
             last_ms: at_ms,
         });
@@ -76,10 +85,15 @@ impl Outages {
         }
     }
 
+    /// Those that are not over.
+    fn open(&mut self) -> impl Iterator<Item = &mut Incident> {
+        self.incidents.iter_mut().filter(|i| i.over_ms.is_none())
+    }
+
     /// A leader committed.
     pub(crate) fn committed(&mut self, at_ms: u64, term: Term) {
         let before = self.committed.filter(|(before, _)| *before <= at_ms);
-        if let Some(open) = self.incidents.back_mut().filter(|i| i.over_ms.is_none() && at_ms > i.at_ms) {
+        for open in self.open().filter(|i| at_ms > i.at_ms) {
             if let Some((before, _)) = before {
                 open.stall_ms = open.stall_ms.max(Some(at_ms - before));
             }
@@ -92,12 +106,13 @@ impl Outages {
 
     /// Another node leads, after some time without anybody.
     pub(crate) fn led(&mut self, term: Term, without_ms: u64) {
-        if let Some(open) = self.incidents.back_mut().filter(|i| i.over_ms.is_none()) {
+        let committed = self.committed;
+        for open in self.open() {
             open.leaderless_ms = open.leaderless_ms.saturating_add(without_ms);
             if term > open.term {
                 open.term = term;
                 // What came before was the old leader's last word, unless this one has committed already.
-                open.recovered_ms = match self.committed {
+                open.recovered_ms = match committed {
                     Some((at_ms, of)) if of >= term => Some(at_ms.saturating_sub(open.at_ms)),
                     Some(_) | None => None,
                 };
@@ -106,17 +121,13 @@ impl Outages {
     }
 
     pub(crate) fn refused(&mut self) {
-        if let Some(open) = self.incidents.back_mut().filter(|i| i.over_ms.is_none()) {
-            open.refused += 1;
-        }
+        self.open().for_each(|open| open.refused += 1);
     }
 
     /// All is as it should be.
     pub(crate) fn whole(&mut self, at_ms: u64) {
-        if let Some(open) = self.incidents.back_mut().filter(|i| i.over_ms.is_none())
-            && at_ms.saturating_sub(open.last_ms) > TOGETHER_MS
-        {
-            open.over_ms = Some(at_ms.saturating_sub(open.at_ms));
+        if self.incidents.back().is_some_and(|newest| at_ms.saturating_sub(newest.last_ms) > TOGETHER_MS) {
+            self.open().for_each(|open| open.over_ms = Some(at_ms.saturating_sub(open.at_ms)));
         }
     }
 }
@@ -144,6 +155,32 @@ mod tests {
         assert_eq!((incident.recovered_ms, incident.refused, incident.over_ms), (Some(700), 1, Some(9_000)));
         outages.began(40_000, "YOU cut n1".into());
         assert_eq!(outages.newest().count(), 2);
+    }
+
+    #[test]
+    fn of_two_that_overlap_each_is_measured_to_its_end() {
+        let mut outages = Outages::default();
+        outages.committed(9_990, Term(6));
+        outages.began(10_000, "YOU cut n1 from n2 n3 n4 n5".into());
+        outages.began(15_000, "YOU cut n3 from n1 n2 n4 n5".into());
+        outages.led(Term(7), 400);
+        outages.committed(15_600, Term(7));
+        outages.refused();
+        outages.whole(16_000);
+        outages.whole(40_000);
+        outages.began(60_000, "YOU kill n2".into());
+        let told: Vec<_> = outages
+            .newest()
+            .map(|i| (i.leaderless_ms, i.stall_ms, i.recovered_ms, i.refused, i.over_ms, i.overlaps))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (0, None, None, 0, None, false),
+                (400, Some(5_610), Some(600), 1, Some(25_000), true),
+                (400, Some(5_610), Some(5_600), 1, Some(30_000), true),
+            ]
+        );
     }
 
     #[test]

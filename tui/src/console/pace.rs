@@ -16,10 +16,13 @@ const SHORTEST_MS: u64 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     told: VecDeque<(u64, u64)>,
+    /// When a count was last told, a new one or not: one alone is no pace.
+    last_told_ms: u64,
 }
 
 impl Pace {
     pub(crate) fn add(&mut self, run_ms: u64, ended: u64) {
+        self.last_told_ms = run_ms;
         if self.told.back().is_none_or(|(_, before)| ended > *before) {
             self.told.push_back((run_ms, ended));
         }
@@ -29,14 +32,14 @@ impl Pace {
         }
     }
 
-    /// Jobs a second, rounded. Nothing until enough has been seen.
+    /// Jobs a second, rounded. Nothing until two counts have been told, and enough has been seen.
     pub(crate) fn jobs_per_s(&self, run_ms: u64) -> Option<u64> {
         let from_ms = run_ms.saturating_sub(WINDOW_MS);
         let (first_ms, _) = *self.told.front()?;
         let (_, now) = *self.told.back()?;
         let (_, before) = *self.told.iter().rev().find(|(at, _)| *at <= from_ms).or(self.told.front())?;
         let over_ms = run_ms.saturating_sub(first_ms.max(from_ms));
-        (over_ms >= SHORTEST_MS)
+        (over_ms >= SHORTEST_MS && self.last_told_ms > first_ms)
             .then(|| now.saturating_sub(before).saturating_mul(1000).saturating_add(over_ms / 2) / over_ms)
     }
 }
@@ -65,6 +68,7 @@ mod tests {
     fn a_short_time_says_nothing() {
         let mut pace = Pace::default();
         pace.add(100, 5);
+        assert_eq!(pace.jobs_per_s(9_000), None, "one count is no pace");
         pace.add(1_000, 9);
         assert_eq!(pace.jobs_per_s(1_000), None);
         assert_eq!(pace.jobs_per_s(2_100), Some(2));

@@ -4,7 +4,7 @@
 //! there yet: a move beyond what has been simulated asks it to go on (`run`).
 
 use super::{
-    film::{Film, Mark},
+    film::{Film, Mark, Moment},
     keys::Way,
     model::{Model, Source},
     msg::Time,
@@ -20,13 +20,16 @@ const STEP_MS: u64 = 100;
 const SPEEDS: [u64; 7] = [1, 10, 50, 100, 200, 500, 1000];
 const SPEED_NORMAL: usize = 3;
 
-/// A moment that is looked at instead of the present.
+/// A moment that is looked at instead of the present. The world is that of the film as of `upto`, and nothing else: whatever
+/// pane asks for it gets the same moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Past {
     pub(crate) world: World,
-    /// The records before this one have been taken.
+    /// In hybrid time.
+    upto: Moment,
+    /// The records before this one have been taken: all that are not after `upto`.
     position: u64,
-    /// In hundredths of a millisecond, so that the slowest speed moves too.
+    /// The same as a time of the run, in hundredths of a millisecond, so that the slowest speed moves too.
     at_cms: u64,
     pub(crate) playing: bool,
     speed: usize,
@@ -36,14 +39,20 @@ pub(crate) struct Past {
 
 impl Past {
     fn new(film: &Film, run_ms: u64, now: Time) -> Past {
-        let position = film.position(run_ms);
+        let upto = film.moment_at(run_ms);
+        let position = film.position(upto);
         let world = film.world_at(position);
         let at_cms = run_ms.saturating_mul(100);
-        Past { world, position, at_cms, playing: false, speed: SPEED_NORMAL, moved_run_ms: now.run_ms }
+        Past { world, upto, position, at_cms, playing: false, speed: SPEED_NORMAL, moved_run_ms: now.run_ms }
     }
 
     pub(crate) fn at_ms(&self) -> u64 {
         self.at_cms / 100
+    }
+
+    /// The moment that is shown, in hybrid time, as unix time.
+    pub(crate) fn shown_ms(&self) -> u64 {
+        self.upto.at_ms()
     }
 
     /// How fast it plays, in words.
@@ -52,18 +61,26 @@ impl Past {
         if hundredths >= 100 { format!("{}x", hundredths / 100) } else { format!("{}x", hundredths as f64 / 100.0) }
     }
 
-    fn go(&mut self, film: &Film, at_cms: u64, position: u64) {
-        let forward = position >= self.position && film.time(self.position.min(film.end().saturating_sub(1))).is_some();
-        if forward {
+    fn go(&mut self, film: &Film, at_cms: u64, upto: Moment) {
+        let position = film.position(upto);
+        if upto >= self.upto && film.time(self.position.min(film.end().saturating_sub(1))).is_some() {
             film.forward(&mut self.world, self.position, position);
         } else {
             self.world = film.world_at(position);
         }
-        (self.position, self.at_cms) = (position, at_cms);
+        (self.upto, self.position, self.at_cms) = (upto, position, at_cms);
         // Ages are those of the moment, not of the fact before it.
         let passed = self.at_ms().saturating_sub(self.world.now.run_ms);
         self.world.now.run_ms += passed;
         self.world.now.unix_ms += passed;
+    }
+
+    /// The film has got one more record, here: if it is of before the moment that is shown, that lacked it.
+    pub(crate) fn learn(&mut self, film: &Film, position: u64) {
+        if film.moment_of(position).is_some_and(|moment| moment <= self.upto) {
+            film.forward(&mut self.world, position, position + 1);
+            self.position += 1;
+        }
     }
 }
 
@@ -82,7 +99,7 @@ pub(crate) fn pass(model: &mut Model) {
         return;
     }
     let at_cms = at_cms.min(end_ms.saturating_mul(100));
-    past.go(&model.film, at_cms, model.film.position(at_cms / 100));
+    past.go(&model.film, at_cms, model.film.moment_at(at_cms / 100));
 }
 
 /// The newest time there is something of.
@@ -90,6 +107,14 @@ fn end_ms(model: &Model) -> u64 {
     match &model.source {
         Source::Simulation(run) => run.upto_ms(),
         Source::Cluster | Source::Recording => model.film.span().map_or(0, |(_, last)| last.run_ms),
+    }
+}
+
+/// The present, or what takes its place. A node's clock may be ahead of this one's.
+fn present_ms(model: &Model) -> u64 {
+    match &model.source {
+        Source::Cluster => end_ms(model).max(model.live.now.run_ms),
+        Source::Recording | Source::Simulation(_) => end_ms(model),
     }
 }
 
@@ -122,7 +147,7 @@ pub(crate) fn pause(model: &mut Model) {
             }
         }
         None => {
-            let at = model.live.now.run_ms;
+            let at = present_ms(model);
             model.past = Some(Past::new(&model.film, at, now));
         }
     }
@@ -158,7 +183,7 @@ pub(crate) fn end(model: &mut Model) {
 /// To a time of the run, within what is kept; a simulation goes on to it.
 pub(crate) fn to(model: &mut Model, run_ms: u64) {
     let Some((first, _)) = model.film.span() else { return };
-    let end_ms = end_ms(model);
+    let end_ms = present_ms(model);
     if let Source::Simulation(run) = &mut model.source
         && run_ms > end_ms
     {
@@ -167,15 +192,16 @@ pub(crate) fn to(model: &mut Model, run_ms: u64) {
     let run_ms = run_ms.clamp(first.run_ms, end_ms.max(first.run_ms));
     let now = model.now;
     let past = model.past.get_or_insert_with(|| Past::new(&model.film, run_ms, now));
-    past.go(&model.film, run_ms * 100, model.film.position(run_ms));
+    past.go(&model.film, run_ms.saturating_mul(100), model.film.moment_at(run_ms));
     past.moved_run_ms = now.run_ms;
 }
 
 /// To the record before a position, as the newest that is shown.
 pub(crate) fn to_position(model: &mut Model, position: u64) {
-    let Some(time) = position.checked_sub(1).and_then(|at| model.film.time(at)) else { return };
+    let Some(at) = position.checked_sub(1) else { return };
+    let (Some(time), Some(moment)) = (model.film.time(at), model.film.moment_of(at)) else { return };
     if let Some(past) = &mut model.past {
-        past.go(&model.film, time.run_ms * 100, position);
+        past.go(&model.film, time.run_ms.saturating_mul(100), moment);
     }
 }
 
@@ -193,16 +219,16 @@ pub(crate) fn jump(model: &mut Model, way: Way, stop: Stop) {
     let wanted = |fact: &Fact, mark: Mark| stop.is(fact, mark);
     let shown = past.position;
     let found = match way {
-        Way::On => model.film.find(shown, false, wanted).map(|at| model.film.settled(at, wanted)),
-        // What is shown is behind the record that it was gone to, perhaps by some.
+        Way::On => model.film.find(shown, false, wanted),
+        // The newest that is shown may be what was gone to: then the one before it is meant.
         Way::Back => {
+            let newest = |at: &u64| at + 1 < shown;
             std::iter::successors(model.film.find(shown, true, wanted), |at| model.film.find(*at, true, wanted))
-                .map(|at| model.film.settled(at, wanted))
-                .find(|position| *position < shown)
+                .find(newest)
         }
     };
-    if let Some(position) = found {
-        to_position(model, position);
+    if let Some(at) = found {
+        to_position(model, at + 1);
         return;
     }
     if let (Source::Simulation(run), Way::On) = (&mut model.source, way)

@@ -61,8 +61,8 @@ impl Picture {
 }
 
 /// Who leads and what becomes of the jobs, as in [`Picture::of`], without all the rest: it is asked for with every word of
-/// every node.
-pub(crate) fn leader_and_jobs(world: &World) -> (Option<Slot>, Jobs) {
+/// every node. No jobs: nobody has said a word yet.
+pub(crate) fn leader_and_jobs(world: &World) -> (Option<Slot>, Option<Jobs>) {
     let live = || world.slots().filter(|(_, n)| n.live()).filter_map(|(slot, n)| Some((slot, n.word()?)));
     let term = live().map(|(_, s)| s.term).max().unwrap_or_default();
     let mut claims = live().filter(|(_, s)| s.role == Role::Leader && s.term >= term).peekable();
@@ -71,7 +71,7 @@ pub(crate) fn leader_and_jobs(world: &World) -> (Option<Slot>, Jobs) {
     let best = leader
         .and_then(|slot| world.node(slot)?.word())
         .or_else(|| world.nodes.iter().filter_map(Node::word).max_by_key(|s| s.applied));
-    (leader, best.map(|s| s.jobs).unwrap_or_default())
+    (leader, best.map(|s| s.jobs))
 }
 
 /// How many voters a live node has a direct link to, with itself: as [`Reach::of`] counts them.

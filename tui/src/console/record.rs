@@ -69,6 +69,8 @@ enum What {
     Status(Box<Status>),
     Observed(Seen),
     Dropped(u64),
+    Silent(u64),
+    Heard(()),
     Retrying { at: u64, why: String },
     You(String),
     Jobs(Box<Page>),
@@ -184,6 +186,8 @@ impl Line {
                     NodeMsg::Status(status) => What::Status(Box::new(Status::clone(status))),
                     NodeMsg::Observed(o) => What::Observed(Seen::of(o)),
                     NodeMsg::Dropped(count) => What::Dropped(*count),
+                    NodeMsg::Silent { since_run_ms } => What::Silent(*since_run_ms),
+                    NodeMsg::Heard => What::Heard(()),
                     NodeMsg::Retrying { at_run_ms, why } => What::Retrying { at: *at_run_ms, why: why.clone() },
                 };
                 (Some(slot.0), what)
@@ -220,6 +224,8 @@ impl Line {
             What::Status(status) => of_node(NodeMsg::Status(Arc::new(status.cleaned())))?,
             What::Observed(seen) => of_node(NodeMsg::Observed(Arc::new(seen.back())))?,
             What::Dropped(count) => of_node(NodeMsg::Dropped(count))?,
+            What::Silent(since_run_ms) => of_node(NodeMsg::Silent { since_run_ms })?,
+            What::Heard(()) => of_node(NodeMsg::Heard)?,
             What::Retrying { at, why } => of_node(NodeMsg::Retrying { at_run_ms: at, why: clean(&why) })?,
         };
         Ok(Record { at: Time { run_ms: self.run, unix_ms: self.unix }, fact })
@@ -231,8 +237,8 @@ impl Line {
 pub(crate) struct Writer {
     out: BufWriter<File>,
     pub(crate) path: PathBuf,
-    /// Of the next record to write.
-    position: u64,
+    /// Facts of the film that are in the file, or came before it.
+    came: u64,
     pub(crate) written: u64,
 }
 
@@ -246,7 +252,7 @@ impl Writer {
         let head = Head { raftdeck: "recording".into(), version: VERSION };
         serde_json::to_writer(&mut out, &head)?;
         out.write_all(b"\n")?;
-        let mut writer = Writer { out, path: path.to_owned(), position: film.end(), written: 0 };
+        let mut writer = Writer { out, path: path.to_owned(), came: film.came(), written: 0 };
         for node in &world.nodes {
             let (name, api) = (node.name.clone(), node.api.clone());
             writer.line(world.now, &Fact::Member { id: node.id, name, api })?;
@@ -274,11 +280,10 @@ impl Writer {
     /// # Errors
     /// The disk is full, or the like.
     pub(crate) fn follow(&mut self, film: &Film) -> io::Result<()> {
-        while let Some(record) = film.record(self.position) {
+        for record in film.since(self.came) {
             self.line(record.at, &record.fact)?;
-            self.position += 1;
         }
-        self.position = film.end();
+        self.came = film.came();
         self.out.flush()
     }
 }

@@ -181,7 +181,7 @@ fn pursue(model: &mut Model) {
             run.goal = Some(Goal::Stop { stop, from: model.film.end() });
             let wanted = |fact: &Fact, mark: Mark| stop.is(fact, mark);
             let found = model.film.find(from, false, wanted);
-            found.map(|at| Reached::Position(model.film.settled(at, wanted)))
+            found.map(|at| Reached::Position(at + 1))
         }
         Goal::End => None,
     };

@@ -83,6 +83,7 @@ impl Stage {
             Event::Status(raw) => NodeMsg::Status(Arc::new(Status::from_wire(raw))),
             Event::Observation(observation) => NodeMsg::Observed(Arc::new(observation)),
             Event::Dropped(count) => NodeMsg::Dropped(count),
+            Event::StillHere(_) => NodeMsg::Heard,
         };
         self.tell(run_ms, Body::Node(Slot(node), news));
     }

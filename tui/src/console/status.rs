@@ -6,7 +6,7 @@
 use raftdeck_shared::{
     faults,
     ids::{Index, NodeId, Term},
-    wire,
+    wire::{self, ObservationKind as Kind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,10 @@ use super::{tail::Tail, text::clean};
 
 /// Most log cells kept of one node: more than the widest grid draws.
 const TAIL_MAX: usize = 4096;
+
+/// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
+/// followers have nothing to say to each other until an election.
+pub(crate) const SLOW_MS: u64 = 1000;
 
 /// Most members, peers or faults believed of one message.
 const LIST_MAX: usize = 256;
@@ -117,6 +121,9 @@ pub(crate) struct Status {
     pub(crate) boot_id: String,
     pub(crate) pid: u32,
     pub(crate) at_ms: u64,
+    /// The newest of the node's observations that it knows of. 0: it does not say.
+    #[serde(default)]
+    pub(crate) seq: u64,
     pub(crate) faults_enabled: bool,
     pub(crate) role: Role,
     pub(crate) term: Term,
@@ -149,17 +156,13 @@ impl Status {
             id: NodeId(raw.node),
             name: name_or_number(&raw.name, raw.node),
             cluster_id: clean(&raw.cluster_id),
-            role: match raw.role() {
-                wire::Role::Leader => Role::Leader,
-                wire::Role::Candidate => Role::Candidate,
-                wire::Role::PreCandidate => Role::PreCandidate,
-                wire::Role::Follower | wire::Role::Unspecified => Role::Follower,
-            },
+            role: role(raw.role()),
             jobs: sum(&raw.queues),
             queues: raw.queues.iter().take(LIST_MAX).map(queue).collect(),
             known: raw.known.iter().take(LIST_MAX).map(known).collect(),
             pid: raw.pid,
             at_ms: raw.at_ms,
+            seq: raw.observation_seq,
             faults_enabled: raw.faults_enabled,
             term: Term(raw.term),
             voted_for: some_node(raw.voted_for),
@@ -199,27 +202,101 @@ impl Status {
         self
     }
 
-    /// It says what was said before, but for when, and how long ago others were heard.
+    /// It says what was said before, but for when, and how long ago others were heard, if that is not too long.
     pub(crate) fn has_only_aged(&self, before: &Status) -> bool {
         if (self.commit, self.last, self.term, self.role) != (before.commit, before.last, before.term, before.role) {
             return false;
         }
-        let but_for_heard = |peers: &[Peer]| peers.iter().map(|p| Peer { heard_ms: None, ..p.clone() }).collect();
-        let (peers, of_before): (Vec<Peer>, Vec<Peer>) = (but_for_heard(&self.peers), but_for_heard(&before.peers));
+        let soon = |ms: Option<u64>| ms.is_some_and(|ms| ms <= SLOW_MS);
+        let aged = |p: &Peer, of: &Peer| {
+            (p.id, p.matched, p.link, soon(p.heard_ms)) == (of.id, of.matched, of.link, soon(of.heard_ms))
+        };
+        let peers = self.peers.len() == before.peers.len()
+            && self.peers.iter().zip(&before.peers).all(|(peer, of)| aged(peer, of));
         // Each time a leader is heard, a new timeout is drawn.
         let aged = Status {
             at_ms: self.at_ms,
+            seq: self.seq,
             heard_ms: self.heard_ms,
             election_left_ms: self.election_left_ms,
             election_timeout_ms: self.election_timeout_ms,
             peers: self.peers.clone(),
             ..before.clone()
         };
-        peers == of_before && *self == aged
+        peers && *self == aged
+    }
+
+    /// Takes what the node has observed since it said this; `entries` are those that it has appended.
+    pub(crate) fn observe(&mut self, o: &wire::Observation, entries: &[(Index, Term)]) {
+        let term = Term(o.term);
+        match o.kind() {
+            Kind::Role => {
+                (self.role, self.term) = (role(o.role()), term);
+                match self.role {
+                    Role::Leader => self.leader = Some(self.id),
+                    Role::Candidate => (self.leader, self.voted_for) = (None, Some(self.id)),
+                    Role::PreCandidate | Role::Follower => {}
+                }
+            }
+            // Whatever it was, it is nothing in the new term until it says so.
+            Kind::Term => {
+                (self.role, self.term, self.leader, self.voted_for) = (Role::Follower, term, None, None);
+            }
+            Kind::Leader => self.leader = some_node(o.peer),
+            Kind::VoteCast if o.granted && !o.pre => self.voted_for = some_node(o.peer),
+            Kind::Committed => self.commit = self.commit.max(Index(o.index)),
+            Kind::Appended => {
+                self.last = Index(o.last_index);
+                entries.iter().for_each(|(index, term)| self.tail.append(*index, *term));
+            }
+            Kind::Truncated => {
+                self.last = Index(o.index.saturating_sub(1));
+                self.tail.cut(Index(o.index));
+            }
+            Kind::Unspecified
+            | Kind::VoteCast
+            | Kind::VoteReceived
+            | Kind::Progress
+            | Kind::Link
+            | Kind::Job
+            | Kind::Fault
+            | Kind::Node
+            | Kind::Membership
+            | Kind::Transfer
+            | Kind::Snapshot
+            | Kind::Damage => {}
+        }
+        if self.seq > 0 {
+            self.seq = o.seq;
+        }
+    }
+
+    /// The same, but what observations tell as they told it since.
+    pub(crate) fn with_what_was_observed(&self, since: &Status) -> Status {
+        Status {
+            seq: since.seq,
+            role: since.role,
+            term: since.term,
+            voted_for: since.voted_for,
+            leader: since.leader,
+            last: since.last,
+            commit: since.commit,
+            tail: since.tail.clone(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn peer(&self, id: NodeId) -> Option<&Peer> {
         self.peers.iter().find(|p| p.id == id)
+    }
+}
+
+fn role(raw: wire::Role) -> Role {
+    match raw {
+        wire::Role::Leader => Role::Leader,
+        wire::Role::Candidate => Role::Candidate,
+        wire::Role::PreCandidate => Role::PreCandidate,
+        wire::Role::Follower | wire::Role::Unspecified => Role::Follower,
     }
 }
 

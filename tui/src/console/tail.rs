@@ -44,6 +44,28 @@ impl Tail {
         self.0.get(at).filter(|(first, _, _)| *first <= index).map(|(_, _, term)| *term)
     }
 
+    /// This entry comes after all others, or in the place of those from its index on.
+    pub(crate) fn append(&mut self, index: Index, term: Term) {
+        self.cut(index);
+        match self.0.last_mut() {
+            Some((_, last, of)) if *of == term && last.0.checked_add(1) == Some(index.0) => *last = index,
+            Some(_) | None => self.0.push((index, index, term)),
+        }
+        let oldest = Index(index.0.saturating_sub(CELLS_MAX - 1));
+        self.0.retain_mut(|(first, last, _)| {
+            *first = (*first).max(oldest);
+            first <= last
+        });
+    }
+
+    /// The entry at this index is gone, and all after it.
+    pub(crate) fn cut(&mut self, from: Index) {
+        self.0.retain_mut(|(first, last, _)| {
+            *last = (*last).min(Index(from.0.saturating_sub(1)));
+            first <= last
+        });
+    }
+
     /// Every entry shown, oldest first.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (Index, Term)> + '_ {
         self.0.iter().flat_map(|(first, last, term)| (first.0..=last.0).map(|index| (Index(index), *term)))
@@ -89,6 +111,22 @@ mod tests {
         }
         assert_eq!((tail.term_at(Index(11)), tail.term_at(Index(6))), (None, None));
         assert_eq!(tail.cells().count(), 6);
+    }
+
+    #[test]
+    fn a_log_grows_and_is_cut_as_its_node_says() {
+        let mut grown = tail(&[(7, 2), (8, 2)]);
+        grown.append(Index(9), Term(2));
+        grown.append(Index(10), Term(3));
+        assert_eq!(grown, tail(&[(7, 2), (8, 2), (9, 2), (10, 3)]));
+        grown.append(Index(9), Term(4));
+        assert_eq!(grown, tail(&[(7, 2), (8, 2), (9, 4)]), "a newer leader has others there");
+        grown.cut(Index(8));
+        assert_eq!(grown, tail(&[(7, 2)]));
+        (8..=9_000).for_each(|index| grown.append(Index(index), Term(2)));
+        assert_eq!((grown.cells().count() as u64, grown.term_at(Index(9_000))), (CELLS_MAX, Some(Term(2))));
+        grown.cut(Index(0));
+        assert_eq!(grown, Tail::default());
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub(crate) struct Slice {
     pub(crate) term: Option<Term>,
     /// Some part of it had no leader.
     pub(crate) gap: bool,
-    /// Jobs ended, so far in all.
-    pub(crate) ended: u64,
+    /// Jobs ended, so far in all. None: nobody has said yet.
+    pub(crate) ended: Option<u64>,
     /// What happened: `K` kill, `X` cut, `H` heal, `R` restart, `E` election, `!` a node lost.
     pub(crate) mark: Option<char>,
 }
@@ -55,7 +55,7 @@ impl Tape {
     }
 
     /// What holds now.
-    pub(crate) fn pass(&mut self, run_ms: u64, term: Option<Term>, ended: u64) {
+    pub(crate) fn pass(&mut self, run_ms: u64, term: Option<Term>, ended: Option<u64>) {
         let slice = self.now(run_ms);
         slice.gap |= term.is_none();
         slice.term = term;
@@ -90,7 +90,7 @@ impl Tape {
         let number = self.number(run_ms);
         let last = self.slices.back().copied();
         if last.is_none_or(|last| last.number < number) {
-            let unknown = Slice { number, term: None, gap: false, ended: 0, mark: None };
+            let unknown = Slice { number, term: None, gap: false, ended: None, mark: None };
             let before = last.unwrap_or(unknown);
             // Slices in which nothing came are as the one before.
             let from = (before.number + 1).max(number.saturating_sub(KEPT as u64)).min(number);
@@ -114,8 +114,9 @@ impl Tape {
         let first = self.slices.front()?.number;
         let at = usize::try_from(number.checked_sub(first)?).ok()?;
         let slice = *self.slices.get(at)?;
-        let before = at.checked_sub(1).and_then(|before| self.slices.get(before));
-        Some((slice, before.map_or(0, |b| slice.ended.saturating_sub(b.ended))))
+        let before = at.checked_sub(1).and_then(|before| self.slices.get(before)?.ended);
+        let ended = before.zip(slice.ended).map_or(0, |(before, ended)| ended.saturating_sub(before));
+        Some((slice, ended))
     }
 
     pub(crate) fn last(&self) -> Option<u64> {
@@ -130,13 +131,13 @@ mod tests {
     #[test]
     fn quiet_seconds_are_as_the_one_before() {
         let mut tape = Tape::default();
-        tape.pass(500, Some(Term(5)), 100);
+        tape.pass(500, Some(Term(5)), Some(100));
         assert!(!tape.at(0).unwrap().0.gap, "of the time before nothing is known");
-        tape.pass(900, None, 100);
+        tape.pass(900, None, Some(100));
         tape.mark(950, 'E');
         tape.mark(960, 'K');
         tape.mark(970, 'X');
-        tape.pass(4_100, Some(Term(6)), 130);
+        tape.pass(4_100, Some(Term(6)), Some(130));
         let slice = |second| tape.at(second).unwrap();
         assert_eq!((slice(0).0.gap, slice(0).0.mark), (true, Some('K')));
         assert!(slice(2).0.gap && slice(2).0.term.is_none());
@@ -145,12 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_before_anybody_told_of_it_is_no_work_of_a_second() {
+        let mut tape = Tape::default();
+        tape.pass(500, None, None);
+        tape.pass(1_500, Some(Term(5)), Some(9_120));
+        tape.pass(2_500, Some(Term(5)), Some(9_125));
+        assert_eq!([0, 1, 2].map(|second| tape.at(second).unwrap().1), [0, 0, 5]);
+    }
+
+    #[test]
     fn it_keeps_ten_minutes_however_long_the_silence() {
         let mut tape = Tape::default();
-        tape.pass(0, None, 0);
-        tape.pass(u64::MAX, None, u64::MAX);
+        tape.pass(0, None, None);
+        tape.pass(u64::MAX, None, Some(u64::MAX));
         assert_eq!(tape.slices.len(), KEPT);
-        tape.pass(3, Some(Term(1)), 0);
+        tape.pass(3, Some(Term(1)), Some(0));
         assert_eq!(tape.slices.len(), KEPT, "time does not run back");
     }
 }

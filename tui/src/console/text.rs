@@ -72,6 +72,12 @@ pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
     lines
 }
 
+/// The order of names as people have it: n2 before n10.
+pub(crate) fn natural(name: &str) -> impl Ord + use<> {
+    let head = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (head.to_owned(), name.len(), name.to_owned())
+}
+
 /// A count as people read it: `42`, `9120`, `12k`, `3.4M`.
 pub(crate) fn count(n: u64) -> String {
     match n {
@@ -127,6 +133,13 @@ mod tests {
         assert_eq!(fit("follower", 5, false), "foll~");
         assert_eq!(width(&fit("日本語", 4, false)), 4);
         assert_eq!(fit("abc", 0, false), "");
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_numbers() {
+        let mut names = ["n10", "n2", "west-3", "n1", "east-12", "east-9"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["east-9", "east-12", "n1", "n2", "n10", "west-3"]);
     }
 
     #[test]

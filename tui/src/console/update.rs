@@ -115,7 +115,12 @@ fn node(model: &mut Model, slot: Slot, news: NodeMsg) -> Vec<Cmd> {
     }
     let status = match &news {
         NodeMsg::Snapshot(status) | NodeMsg::Status(status) => Some(Arc::clone(status)),
-        NodeMsg::Connecting | NodeMsg::Observed(_) | NodeMsg::Dropped(_) | NodeMsg::Retrying { .. } => None,
+        NodeMsg::Connecting
+        | NodeMsg::Observed(_)
+        | NodeMsg::Dropped(_)
+        | NodeMsg::Silent { .. }
+        | NodeMsg::Heard
+        | NodeMsg::Retrying { .. } => None,
     };
     model.tell(Fact::Node(slot, news));
     status.map_or_else(Vec::new, |status| members::learn(model, slot, &status))

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use raftdeck_shared::{
     ids::{Index, NodeId, Term},
-    wire,
+    wire::{self, ObservationKind as Kind},
 };
 use raftdeck_sim::Cue;
 
@@ -38,6 +38,9 @@ use super::{
 
 /// Most nodes shown: those of the cluster file, and those that came later.
 pub(crate) const NODES_MAX: usize = 256;
+
+/// Most entries of one append that are drawn before the node says itself what its log is.
+const APPENDED_MAX: u64 = 256;
 
 /// Something that changes the world.
 #[derive(Clone, Debug)]
@@ -73,6 +76,10 @@ pub(crate) enum Fact {
 pub(crate) enum Conn {
     Connecting,
     Live,
+    /// The connection is open, but nothing comes over it: the process stands still, or what is between.
+    Silent {
+        since_run_ms: u64,
+    },
     Retrying {
         at_run_ms: u64,
         why: String,
@@ -90,10 +97,16 @@ pub(crate) struct Node {
     pub(crate) conn: Conn,
     /// It could not be reached since it was last live, or ever.
     pub(crate) failed: bool,
-    /// Its last word, and when it came.
+    /// Its last word, with what it observed since, and when it came.
     pub(crate) status: Option<(Arc<Status>, Time)>,
+    /// A word that knows of observations which have not come yet: until they do, it would show more than the events.
+    ahead: Option<(Arc<Status>, Time)>,
     /// Newest observation taken, of the boot in `status`.
     pub(crate) seen_seq: u64,
+    /// When that was, by the node's hybrid clock.
+    seen_at_ms: u64,
+    /// It has told of a new process, which has not said yet how it is: so the past has it, where it began before it was heard.
+    reborn: bool,
     /// Observations of it that never came.
     pub(crate) dropped: u64,
 }
@@ -101,11 +114,29 @@ pub(crate) struct Node {
 impl Node {
     /// A node nothing is known of yet but its address.
     pub(crate) fn new(id: Option<NodeId>, name: String, api: String) -> Node {
-        Node { id, name, api, conn: Conn::Connecting, failed: false, status: None, seen_seq: 0, dropped: 0 }
+        Node {
+            id,
+            name,
+            api,
+            conn: Conn::Connecting,
+            failed: false,
+            status: None,
+            ahead: None,
+            seen_seq: 0,
+            seen_at_ms: 0,
+            reborn: false,
+            dropped: 0,
+        }
     }
 
+    /// Its last word is what is.
     pub(crate) fn live(&self) -> bool {
         self.conn == Conn::Live
+    }
+
+    /// Its stream is open.
+    pub(crate) fn connected(&self) -> bool {
+        matches!(self.conn, Conn::Live | Conn::Silent { .. })
     }
 
     pub(crate) fn word(&self) -> Option<&Status> {
@@ -116,6 +147,7 @@ impl Node {
     pub(crate) fn age_ms(&self, now: Time) -> u64 {
         match (&self.conn, &self.status) {
             (Conn::Live, _) | (_, None) => 0,
+            (Conn::Silent { since_run_ms }, _) => now.run_ms.saturating_sub(*since_run_ms),
             (_, Some((_, at))) => now.run_ms.saturating_sub(at.run_ms),
         }
     }
@@ -140,6 +172,8 @@ pub(crate) struct World {
     pub(crate) job: Option<Arc<Job>>,
     /// The line of the scenario that is being carried out.
     pub(crate) script: String,
+    /// Unix time of the fact that is being taken: what this console notices about it is told at that time.
+    told_at_ms: u64,
 }
 
 impl World {
@@ -225,13 +259,14 @@ impl World {
         self.nodes.iter().filter_map(|n| n.word()?.tail.first()).min().unwrap_or(Index(1))
     }
 
-    /// Something changes without news: a countdown, an age.
+    /// Something changes without news, and is looked at closely: how long there is no leader, an answer that does not come.
     pub(crate) fn ages(&self) -> bool {
-        self.reign.lost.is_some()
-            || self.losses.waits()
-            || self.faults() != (0, 0)
-            || self.live() < self.members()
-            || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
+        self.reign.lost.is_some() || self.losses.waits()
+    }
+
+    /// Something changes without news by the second: a countdown, how long a node was not heard, a rate that falls.
+    pub(crate) fn ages_slowly(&self) -> bool {
+        self.faults() != (0, 0) || self.live() < self.members() || self.pace.jobs_per_s(self.now.run_ms) > Some(0)
     }
 
     /// Time goes on. Facts are stamped by their senders: one may overtake another by a hair, and time must not run back.
@@ -256,6 +291,7 @@ impl World {
     /// Takes one fact.
     pub(crate) fn take(&mut self, at: Time, fact: &Fact) {
         self.pass(at);
+        self.told_at_ms = at.unix_ms;
         match fact {
             Fact::Member { id, name, api } => {
                 if self.nodes.len() < NODES_MAX {
@@ -270,8 +306,9 @@ impl World {
             Fact::Node(slot, news) => {
                 if self.nodes.get(slot.0).is_some() {
                     self.news(*slot, news);
-                    // What a node observed changes nothing of what it says of itself, and comes by the thousand a second.
-                    if !matches!(news, NodeMsg::Observed(_)) {
+                    // Who leads does not depend on what comes by the thousand a second.
+                    let may_lead = |o: &wire::Observation| matches!(o.kind(), Kind::Role | Kind::Term);
+                    if !matches!(news, NodeMsg::Observed(o) if !may_lead(o)) {
                         self.leadership();
                     }
                 }
@@ -316,7 +353,7 @@ impl World {
     }
 
     fn own(&mut self, tone: Tone, text: String) {
-        self.events.own(self.now.unix_ms, tone, text);
+        self.events.own(self.told_at_ms, tone, text);
     }
 
     fn news(&mut self, slot: Slot, news: &NodeMsg) {
@@ -329,7 +366,7 @@ impl World {
         match news {
             NodeMsg::Connecting => self.nodes[slot.0].conn = Conn::Connecting,
             NodeMsg::Retrying { at_run_ms, why } => {
-                let was_live = self.nodes[slot.0].live();
+                let was_live = self.nodes[slot.0].connected();
                 self.nodes[slot.0].conn = Conn::Retrying { at_run_ms: *at_run_ms, why: why.clone() };
                 self.nodes[slot.0].failed = true;
                 if was_live && self.gone(&self.nodes[slot.0]) {
@@ -340,15 +377,36 @@ impl World {
                     self.own(Tone::Bad, format!("console: lost {}: {why}", self.nodes[slot.0].name));
                 }
             }
-            NodeMsg::Snapshot(status) => self.snapshot(slot, status),
-            NodeMsg::Status(status) => {
+            NodeMsg::Silent { since_run_ms } => {
                 if self.nodes[slot.0].live() {
-                    self.checks.status(status);
-                    self.losses.counted(self.nodes[slot.0].word(), status);
-                    self.nodes[slot.0].status = Some((Arc::clone(status), self.now));
+                    self.nodes[slot.0].conn = Conn::Silent { since_run_ms: *since_run_ms };
                 }
             }
+            NodeMsg::Heard => {
+                if self.nodes[slot.0].connected() {
+                    self.nodes[slot.0].conn = Conn::Live;
+                }
+            }
+            NodeMsg::Snapshot(status) => self.snapshot(slot, status),
+            NodeMsg::Status(status) => {
+                let word = (Arc::clone(status), self.now);
+                let node = &mut self.nodes[slot.0];
+                if !node.connected() {
+                    return;
+                }
+                node.conn = Conn::Live;
+                let due = if node.seen_seq > 0 && status.seq > node.seen_seq {
+                    // At most one waits: what it waits for may have been lost.
+                    node.ahead.replace(word)
+                } else {
+                    node.ahead = None;
+                    Some(word)
+                };
+                self.believe(slot, due);
+            }
             NodeMsg::Dropped(count) => {
+                let due = self.nodes[slot.0].ahead.take();
+                self.believe(slot, due);
                 let node = &mut self.nodes[slot.0];
                 node.dropped = node.dropped.saturating_add(*count);
                 let text = format!("-- {count} events of {} not received --", node.name);
@@ -356,6 +414,21 @@ impl World {
             }
             NodeMsg::Observed(o) => self.observed(slot, o),
         }
+    }
+
+    /// Takes a node's word about itself. What it observed after that has been told already, and stays.
+    fn believe(&mut self, slot: Slot, word: Option<(Arc<Status>, Time)>) {
+        let Some((status, came)) = word else { return };
+        self.checks.status(&status);
+        let node = &mut self.nodes[slot.0];
+        self.losses.counted(node.word(), &status);
+        let newer = |word: &&Status| match status.seq {
+            0 => node.seen_at_ms >= status.at_ms,
+            seq => word.seq > seq,
+        };
+        let since = node.word().filter(newer);
+        let word = since.map_or_else(|| Arc::clone(&status), |since| Arc::new(status.with_what_was_observed(since)));
+        node.status = Some((word, came));
     }
 
     fn snapshot(&mut self, slot: Slot, status: &Arc<Status>) {
@@ -371,13 +444,18 @@ impl World {
         let node = &mut self.nodes[slot.0];
         let known = node.word().is_some();
         let rebooted = node.word().is_some_and(|before| before.boot_id != status.boot_id);
-        let was_live = node.live();
+        let was_live = node.connected();
         node.id = Some(status.id);
         node.name.clone_from(&status.name);
         node.conn = Conn::Live;
         node.failed = false;
-        if rebooted || !known {
+        node.ahead = None;
+        let begun = std::mem::take(&mut node.reborn);
+        if rebooted && !begun {
             node.seen_seq = 0;
+        } else if !known {
+            // Only what comes after it was asked for.
+            node.seen_seq = node.seen_seq.max(status.seq);
         }
         node.status = Some((Arc::clone(status), now));
         if known && !was_live {
@@ -391,12 +469,15 @@ impl World {
         let node = &mut self.nodes[slot.0];
         // A resumed stream may repeat; the sequence is without gaps, so what is not newer has been taken.
         if o.seq <= node.seen_seq {
-            return;
+            if o.seq != 1 || o.at_ms <= node.seen_at_ms {
+                return;
+            }
+            node.reborn = true;
         }
-        node.seen_seq = o.seq;
+        (node.seen_seq, node.seen_at_ms) = (o.seq, o.at_ms);
         // Of its own term: one that led before and now follows may not have said so yet.
         let by_leader = node.word().is_some_and(|s| s.role == Role::Leader && s.term == Term(o.term));
-        if o.kind() == wire::ObservationKind::Role && o.role() == wire::Role::Leader {
+        if o.kind() == Kind::Role && o.role() == wire::Role::Leader {
             let name = self.name(NodeId(o.node));
             self.checks.leader(Term(o.term), NodeId(o.node), &name);
             self.reign.elected(Term(o.term), NodeId(o.node), o.at_ms);
@@ -406,25 +487,52 @@ impl World {
         self.tape.observed(self.now.run_ms, o);
         self.trace.observed(o);
         self.lost(o);
-        if o.kind() == wire::ObservationKind::Link && !o.granted {
+        if o.kind() == Kind::Link && !o.granted {
             self.reign.link_lost(NodeId(o.node), NodeId(o.peer), o.at_ms);
         }
         match o.kind() {
-            wire::ObservationKind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
-            wire::ObservationKind::Fault if o.cause != "healed" && o.cause != "ran out" => {
+            Kind::Committed if by_leader => self.outages.committed(o.at_ms, Term(o.term)),
+            Kind::Fault if o.cause != "healed" && o.cause != "ran out" => {
                 self.outages.began(o.at_ms, format!("fault on {}", self.name(NodeId(o.node))));
             }
             _ => {}
         }
         self.events.insert(stamp, Told::of(o, by_leader));
+        self.changed_by(slot, o);
+    }
+
+    /// What a node observed is part of what it says of itself from then on: the table and the log show the moment of the newest
+    /// event, not that of the last status before it.
+    fn changed_by(&mut self, slot: Slot, o: &wire::Observation) {
+        let entries = if o.kind() == Kind::Appended { self.appended(o) } else { Vec::new() };
+        let node = &mut self.nodes[slot.0];
+        if let Some((status, _)) = &mut node.status {
+            let is_known = if status.seq > 0 { o.seq <= status.seq } else { o.at_ms < status.at_ms };
+            if !is_known && !node.reborn {
+                Arc::make_mut(status).observe(o, &entries);
+            }
+        }
+        if let Some(due) = node.ahead.take_if(|(status, _)| status.seq <= o.seq) {
+            self.believe(slot, Some(due));
+        }
+    }
+
+    /// The entries that a node has appended. Their terms are those in the log of the leader that sent them, or its own.
+    fn appended(&self, o: &wire::Observation) -> Vec<(Index, Term)> {
+        let term = Term(o.term);
+        let mut words = self.nodes.iter().filter_map(Node::word);
+        let sender = words.find(|s| s.role == Role::Leader && s.term == term && s.id != NodeId(o.node));
+        let of = |index| sender.and_then(|leader| leader.tail.term_at(index)).unwrap_or(term);
+        let from = o.index.max(o.last_index.saturating_sub(APPENDED_MAX));
+        (from..=o.last_index).map(|index| (Index(index), of(Index(index)))).collect()
     }
 
     /// Notices what is asked, and what is answered.
     fn lost(&mut self, o: &Arc<wire::Observation>) {
         let asks = matches!(o.role(), wire::Role::Candidate | wire::Role::PreCandidate);
         match o.kind() {
-            wire::ObservationKind::Role if asks => {}
-            wire::ObservationKind::VoteCast => {}
+            Kind::Role if asks => {}
+            Kind::VoteCast => {}
             _ => return,
         }
         let mut losses = std::mem::take(&mut self.losses);
@@ -437,10 +545,13 @@ impl World {
     /// Notices when the cluster loses its leader and when it has one again.
     fn leadership(&mut self) {
         let (leader, jobs) = leader_and_jobs(self);
-        self.pace.add(self.now.run_ms, jobs.ended());
+        let ended = jobs.map(|jobs| jobs.ended());
+        if let Some(ended) = ended {
+            self.pace.add(self.now.run_ms, ended);
+        }
         let leader = leader.and_then(|slot| self.nodes.get(slot.0)?.word());
         let term = leader.map(|s| s.term);
-        self.tape.pass(self.now.run_ms, term, jobs.ended());
+        self.tape.pass(self.now.run_ms, term, ended);
         if term.is_some() && self.live() >= self.members() && self.faults() == (0, 0) {
             self.outages.whole(self.now.unix_ms);
         }

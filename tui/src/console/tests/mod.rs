@@ -1,6 +1,8 @@
 //! Tests of the whole console: tables of messages, screens, random sessions, and a live server.
 
 mod acts;
+mod asof;
+mod calm;
 mod chores;
 mod fake;
 mod fixture;

@@ -7,7 +7,10 @@ use raftdeck_shared::{
     wire::{self, fault_spec::Fault},
 };
 
-use super::fixture::{Desk, UNIX_MS, election, jobs, split, status};
+use super::{
+    fixture::{Desk, UNIX_MS, election, jobs, split, status},
+    screens::text,
+};
 use crate::console::{
     events::Reading,
     hands::Upkeep,
@@ -191,12 +194,12 @@ fn focus_goes_round() {
 #[test]
 fn toasts_go_and_then_nothing_ages() {
     let mut desk = Desk::whole();
-    assert!(!desk.model.ages(), "an idle, whole cluster needs no tick");
+    assert!(desk.model.ages().is_none(), "an idle, whole cluster needs no tick");
     desk.keys("r");
-    assert!(desk.model.ages());
+    assert!(desk.model.ages().is_some());
     desk.run_ms += 60_000;
     desk.tell(Body::Tick);
-    assert!(desk.model.toast.is_none() && !desk.model.ages());
+    assert!(desk.model.toast.is_none() && desk.model.ages().is_none());
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn what_is_wrong_in_the_config_file_is_told_one_after_the_other() {
 fn views_ask_for_what_they_show_once_a_second_while_they_are_looked_at() {
     let mut desk = Desk::whole();
     assert_eq!(desk.keys("4"), [Cmd::List]);
-    assert!(desk.model.ages());
+    assert!(desk.model.ages().is_some());
     desk.run_ms = 400;
     assert_eq!(desk.tell(Body::Tick), []);
     desk.run_ms = 1_000;
@@ -441,4 +444,28 @@ fn the_palette_guesses_nothing() {
         desk.keys(typed);
         assert_eq!(desk.press(KeyCode::Enter), [cmd], "{typed}");
     }
+}
+
+#[test]
+fn marks_are_seen_and_end_with_the_act_with_esc_and_with_their_view() {
+    let footer = |desk: &Desk| text(&desk.model, 80, 24).lines().last().unwrap_or_default().to_owned();
+    let marked = || {
+        let mut desk = Desk::whole();
+        desk.press(KeyCode::Char(' '));
+        desk.press(KeyCode::Down);
+        desk.press(KeyCode::Char(' '));
+        assert!(footer(&desk).contains(" 2 marked "), "{}", footer(&desk));
+        desk
+    };
+    let mut desk = marked();
+    desk.press(KeyCode::Esc);
+    assert!(desk.model.marked.is_empty() && !footer(&desk).contains("marked"));
+    let mut desk = marked();
+    desk.keys("4");
+    assert!(desk.model.marked.is_empty() && !footer(&desk).contains("marked"));
+    let mut desk = marked();
+    desk.keys("K");
+    desk.press(KeyCode::Tab);
+    desk.press(KeyCode::Enter);
+    assert!(!desk.model.pending.is_empty() && desk.model.marked.is_empty(), "the kill has begun");
 }

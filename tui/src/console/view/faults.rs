@@ -49,6 +49,12 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     measured(model, cursor.checked_sub(active.len()), lower, buf);
 }
 
+/// Its causes; and that what is measured is not its effect alone.
+fn what(incident: &Incident) -> String {
+    let overlaps = if incident.overlaps { "overlaps another: " } else { "" };
+    format!("{overlaps}{}", incident.causes.join("; "))
+}
+
 /// The incidents. The cursor is in them only behind the faults in force.
 fn measured(model: &Model, cursor: Option<usize>, area: Rect, buf: &mut Buffer) {
     let skin = &model.skin;
@@ -81,7 +87,7 @@ fn measured(model: &Model, cursor: Option<usize>, area: Rect, buf: &mut Buffer) 
             span(skin, hurt, format!("{leaderless:>10}")),
             Span::raw(format!("{:>9}{:>10}", maybe(incident.stall_ms), maybe(incident.recovered_ms))),
             Span::raw(format!("{:>9}{over:>9}  ", incident.refused)),
-            span(skin, Tone::Title, fit(&incident.causes.join("; "), wide.saturating_sub(head.len() - 4), false)),
+            span(skin, Tone::Title, fit(&what(incident), wide.saturating_sub(head.len() - 4), false)),
         ];
         put(buf, inner, 1 + at - start, &Line::from(line));
         if Some(at) == cursor {

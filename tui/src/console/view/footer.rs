@@ -78,7 +78,8 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
     let wide = |rows: &[(String, &str)], gap: usize| -> usize {
         rows.iter().map(|(label, word)| width(label) + word.len() + 1 + gap).sum()
     };
-    let room = usize::from(area.width);
+    let marked = marked(model);
+    let room = usize::from(area.width).saturating_sub(width(&marked));
     let gap = if wide(&rows, 2) <= room { 2 } else { 1 };
     while rows.len() > 3 && wide(&rows, gap) > room {
         rows.remove(rows.len() - 4);
@@ -86,7 +87,17 @@ pub(super) fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
     let spans = rows.into_iter().flat_map(|(label, word)| {
         [Span::raw(" "), span(&model.skin, Tone::Key, label), Span::raw(format!(" {word}{}", " ".repeat(gap - 1)))]
     });
-    put(buf, area, 0, &Line::from(spans.collect::<Vec<_>>()));
+    let said = [span(&model.skin, Tone::You, marked)];
+    put(buf, area, 0, &Line::from(said.into_iter().chain(spans).collect::<Vec<_>>()));
+}
+
+/// How many are marked for what is done next.
+fn marked(model: &Model) -> String {
+    let count = match model.view {
+        View::Jobs | View::Job => model.browse.jobs_marked.len(),
+        View::Cluster | View::Messages | View::Election | View::Queues | View::Log | View::Faults => model.marked.len(),
+    };
+    if count == 0 { String::new() } else { format!(" {count} marked ") }
 }
 
 /// Some keys work everywhere, and mean something in some views only.

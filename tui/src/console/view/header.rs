@@ -142,8 +142,8 @@ fn state(model: &Model) -> Line<'static> {
         let mark = if past.playing || model.goal().is_some() { glyphs.right } else { glyphs.paused };
         let speed = if past.playing { format!(" {}", past.speed()) } else { String::new() };
         let text = match &model.source {
-            Source::Cluster => format!("{mark} PAST{speed} {}", text::clock_ms(world.now.unix_ms)),
-            Source::Recording => format!("{mark} REPLAY{speed} {}", text::clock_ms(world.now.unix_ms)),
+            Source::Cluster => format!("{mark} PAST{speed} {}", text::clock_ms(past.shown_ms())),
+            Source::Recording => format!("{mark} REPLAY{speed} {}", text::clock_ms(past.shown_ms())),
             Source::Simulation(run) => {
                 let (seed, ms) = (run.of.seed, world.now.run_ms);
                 format!("{mark} SIM seed {seed}{speed} {}.{:03}s", ms / 1000, ms % 1000)
@@ -157,6 +157,7 @@ fn state(model: &Model) -> Line<'static> {
         _ => (Tone::Warn, format!("{} LIVE {live}/{all}", glyphs.live)),
     };
     let newest = world.nodes.iter().filter(|n| n.live()).filter_map(Node::word).map(|s| s.at_ms).max();
-    let at = newest.map_or(String::new(), |at| format!(" {}", clock(at)));
+    // Of the news on the screen: where nothing happens it stands still, as nothing is drawn.
+    let at = newest.map_or(String::new(), |at| format!(" as of {}", clock(at)));
     Line::from(vec![recording, span(&model.skin, tone, text), Span::raw(at), Span::raw(" ")])
 }

@@ -9,8 +9,9 @@ use ratatui::{
 use super::{framed, put, span, votes, window};
 use crate::console::{
     model::{Model, Pane},
+    msg::Slot,
     picture::Picture,
-    status::Link,
+    status::{Link, SLOW_MS},
     text::{fit, span_ms, width as cells},
     theme::Tone,
     world::Node,
@@ -18,10 +19,6 @@ use crate::console::{
 
 /// Cells of one column, with the space before it.
 pub(super) const COLUMN: usize = 7;
-
-/// Heard longer ago than this is slow on a link of the leader, which speaks to everyone several times a second. Two
-/// followers have nothing to say to each other until an election.
-const SLOW_MS: u64 = 1000;
 
 /// The width that shows all nodes of a small cluster.
 pub(super) fn width(model: &Model) -> u16 {
@@ -34,11 +31,18 @@ fn label(model: &Model) -> usize {
 }
 
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
-    let right = vec![span(&model.skin, Tone::Dim, " row hears column, ms ago ")];
-    let inner = framed(model, Pane::Links, right, area, buf);
     let label = label(model);
+    // Whole columns only, the one of the node under the cursor among them.
+    let all = model.shown().nodes.len();
+    let fits = usize::from(area.width).saturating_sub(2 + label) / COLUMN;
+    let columns: Vec<Slot> = (0..all).map(Slot).skip(window(all, fits.min(all), model.cursor)).take(fits).collect();
+    let said = match all - columns.len() {
+        0 => " row hears column, ms ago ".to_owned(),
+        more => format!(" row hears column; {more} of {all} columns not shown "),
+    };
+    let inner = framed(model, Pane::Links, vec![span(&model.skin, Tone::Dim, said)], area, buf);
     let mut head = " ".repeat(label);
-    for node in &model.shown().nodes {
+    for node in columns.iter().filter_map(|slot| model.shown().node(*slot)) {
         head.push_str(&fit(&node.name, COLUMN - 1, true));
         head.push(' ');
     }
@@ -50,7 +54,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     for (at, (slot, node)) in model.shown().slots().skip(start).take(rows).enumerate() {
         let cursor = if slot.0 == model.cursor && model.focus == Pane::Links { model.skin.glyphs.cursor } else { " " };
         let mut line = vec![span(&model.skin, Tone::Title, format!("{cursor}{}", fit(&node.name, label - 1, false)))];
-        for other in &model.shown().nodes {
+        for other in columns.iter().filter_map(|slot| model.shown().node(*slot)) {
             let (text, tone) = link(model, picture, node, other);
             line.push(span(&model.skin, tone, fit(&text, COLUMN - 1, true)));
             line.push(Span::raw(" "));
@@ -61,7 +65,8 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
     let from = usize::from(inner.height).saturating_sub(feet.len()).max(rows + 2);
     // A large screen has the election beside this.
     let beside = buf.area.width >= super::WIDTH_LARGE && !model.zoom;
-    let votes = if beside { Vec::new() } else { votes::lines(model, picture, label, usize::from(inner.width)) };
+    let votes =
+        if beside { Vec::new() } else { votes::lines(model, picture, label, usize::from(inner.width), &columns) };
     for (at, line) in votes.iter().take(from.saturating_sub(rows + 3)).enumerate() {
         put(buf, inner, rows + 2 + at, line);
     }

@@ -14,7 +14,7 @@ use crate::console::{
     order::Order,
     picture::Picture,
     status::{FaultKind, Peer, Role, Status},
-    text::{count, fit, span_ms, width},
+    text::{count, fit, natural, span_ms, width},
     theme::Tone,
     world::{Conn, Node},
 };
@@ -228,6 +228,7 @@ fn role(model: &Model, picture: &Picture, slot: Slot, node: &Node) -> Cell {
             Role::Follower => ("follower".into(), Tone::Plain),
         },
         (Conn::Foreign(_), _) => ("foreign".into(), Tone::Bad),
+        (Conn::Silent { .. }, _) => ("silent ?".into(), Tone::Warn),
         (Conn::Connecting | Conn::Live, None) if !node.failed => ("waiting".into(), Tone::Warn),
         (Conn::Connecting | Conn::Live | Conn::Retrying { .. }, _) if heard_by_others => {
             ("unseen ?".into(), Tone::Warn)
@@ -239,6 +240,7 @@ fn role(model: &Model, picture: &Picture, slot: Slot, node: &Node) -> Cell {
 fn conn(model: &Model, node: &Node) -> Cell {
     match &node.conn {
         Conn::Live => ("live".into(), Tone::Good),
+        Conn::Silent { .. } => (format!("{} ago", span_ms(node.age_ms(model.shown().now))), Tone::Warn),
         Conn::Connecting => ("connect".into(), Tone::Warn),
         // It comes back when its scenario says so.
         Conn::Retrying { at_run_ms: NEVER, .. } => ("-".into(), Tone::Dim),
@@ -256,6 +258,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
             let short = why.strip_prefix("connection ").unwrap_or(why);
             (short.to_owned(), Tone::Warn)
         }
+        (Conn::Silent { .. }, _) => ("nothing heard".into(), Tone::Warn),
         (Conn::Foreign(cluster), _) => (format!("belongs to {cluster}"), Tone::Bad),
         (Conn::Live, Some(s)) if !s.faults.is_empty() => {
             let cut = |peer: &Peer| s.faults.iter().any(|f| f.kind == FaultKind::Cut(peer.id));
@@ -268,7 +271,7 @@ fn fault(model: &Model, node: &Node) -> Cell {
                     FaultKind::Other { words, .. } => words.clone(),
                 })
                 .collect();
-            cuts.sort_unstable();
+            cuts.sort_by_key(|name| natural(name));
             if s.peers.len() > 1 && s.peers.iter().all(cut) {
                 cuts = vec!["all".into()];
             }

@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, text::Line};
 
-use super::{put, span};
+use super::{HEIGHT_MIN, WIDTH_MIN, put, span};
 use crate::console::{model::Model, picture::Picture, theme::Tone};
 
 pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffer) {
@@ -10,7 +10,7 @@ pub(super) fn draw(model: &Model, picture: &Picture, area: Rect, buf: &mut Buffe
         if picture.reach.has_quorum() { ("quorum OK", Tone::Good) } else { ("quorum LOST", Tone::Bad) };
     let leader = picture.leader.and_then(|slot| model.shown().node(slot)).map_or("no leader", |n| &n.name);
     let lines = [
-        (Tone::Warn, format!("too small: 80x24 needed, now {}x{}", area.width, area.height)),
+        (Tone::Warn, format!("too small: {WIDTH_MIN}x{HEIGHT_MIN} needed, now {}x{}", area.width, area.height)),
         (tone, format!("{leader} {} {quorum} {}/{} live", picture.term, model.shown().live(), model.shown().members())),
         (Tone::Dim, "q quit".to_owned()),
     ];

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::{links::COLUMN, span};
 use crate::console::{
     model::Model,
+    msg::Slot,
     picture::Picture,
     text::{fit, minute_ms, wrap},
     theme::Tone,
@@ -14,8 +15,14 @@ use crate::console::{
     world::Node,
 };
 
-/// The table, in columns that stand below those of the links; empty if no election was seen.
-pub(super) fn lines(model: &Model, picture: &Picture, label: usize, room: usize) -> Vec<Line<'static>> {
+/// The table, in columns that are those of the links; empty if no election was seen.
+pub(super) fn lines(
+    model: &Model,
+    picture: &Picture,
+    label: usize,
+    room: usize,
+    columns: &[Slot],
+) -> Vec<Line<'static>> {
     let Some(election) = model.shown().votes.newest() else { return Vec::new() };
     let glyphs = &model.skin.glyphs;
     let (yes, no, silent) = (glyphs.good, glyphs.bad, glyphs.missing);
@@ -29,7 +36,7 @@ pub(super) fn lines(model: &Model, picture: &Picture, label: usize, room: usize)
         let won = leader.is_some_and(|s| (s.id, s.term) == (*candidate, election.term));
         let name = format!(" {} {}", model.shown().name(*candidate), if won { glyphs.leader } else { "" });
         let mut line = vec![span(&model.skin, Tone::Title, fit(&name, label, false))];
-        for Node { id, name, .. } in &model.shown().nodes {
+        for Node { id, name, .. } in columns.iter().filter_map(|slot| model.shown().node(*slot)) {
             let (mark, tone) = match id.and_then(|id| model.shown().votes.answer(&election, *candidate, id)) {
                 Some(Answer::Granted) => (yes, Tone::Good),
                 Some(Answer::Refused(why)) => {
