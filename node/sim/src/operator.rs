@@ -7,7 +7,7 @@
 //!
 //! After a pause was acknowledged, and before a resume began, nobody is given a job of the queue. What was decided when is
 //! said by the log: an answer carries its index. So of a claim at an index the last pause before it counts, unless a resume
-//! came between them, or one that may have is still unanswered, or was given up with nobody knowing what became of it. One
+//! came between them or in the claim's own entry, or one that may have is still unanswered, or was given up with nobody knowing what became of it. One
 //! that was given up before the pause began does not count: whoever wrote the pause did not have it, or had it before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,8 @@ impl Operator {
 
     fn claimed(&self, index: Index, jobs: &[ClaimedJob]) -> Result<(), Violation> {
         let Some((pause, began)) = self.pauses.range(..index).next_back() else { return Ok(()) };
-        let resumed = self.resumes.range(*pause..index).next().is_some();
+        // Of an entry with both, the resume may have come first.
+        let resumed = self.resumes.range(*pause..=index).next().is_some();
         let may_be = self.open.values().any(|asked| !asked.paused) || self.lost.is_some_and(|lost| lost > *began);
         let queue = NewJob::default().queue;
         match jobs.iter().find(|job| job.queue == queue).map(|job| job.id) {
