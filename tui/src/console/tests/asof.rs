@@ -203,3 +203,29 @@ fn a_status_is_never_ahead_of_the_events_nor_behind_them() {
     desk.node(3, NodeMsg::Dropped(7));
     assert_eq!(shown(&desk), Some((1851, 6)));
 }
+
+/// n3's stream was broken for a minute: what it then tells of the beginning is shown there, and time does not run ahead of it.
+#[test]
+fn what_comes_a_minute_late_does_not_take_the_past_ahead_of_its_time() {
+    let mut desk = Desk::whole();
+    let o = |seq, node, at| wire::Observation {
+        seq,
+        node,
+        at_ms: UNIX_MS + at,
+        term: 7,
+        index: 1842 + seq,
+        kind: wire::ObservationKind::Committed.into(),
+        ..Default::default()
+    };
+    for second in 1..=60 {
+        desk.run_ms = 1_000 * second;
+        desk.observe(o(second, 2, 1_000 * second));
+    }
+    desk.run_ms = 60_500;
+    desk.observe(o(1, 3, 5_500));
+    desk.keys("p");
+    for at_ms in [5_600, 30_000, 60_000] {
+        past::to(&mut desk.model, at_ms);
+        assert_eq!(desk.model.shown().now.run_ms, at_ms);
+    }
+}
