@@ -64,6 +64,7 @@ fn marked_jobs_are_tried_again_after_a_question() {
     assert!(matches!(&cmds[..], [Cmd::RetryJobs { ids, .. }] if *ids == [308, 309]), "{cmds:?}");
     assert!(desk.model.browse.jobs_marked.is_empty());
     assert_eq!(desk.model.same_as, "raftdeck retry 308 309");
+    assert_eq!(desk.model.live.outages.newest().count(), 0, "nothing was broken");
 }
 
 #[test]
@@ -95,6 +96,7 @@ fn the_queue_under_the_cursor_is_paused_and_resumed_after_a_question() {
     assert_eq!(asked.same_as, "raftdeck resume mail");
     let cmds = yes(&mut desk);
     assert!(matches!(&cmds[..], [Cmd::PauseQueue { queue, paused: false, .. }] if queue == "mail"), "{cmds:?}");
+    assert_eq!(desk.model.live.outages.newest().count(), 0, "nothing was broken");
 }
 
 #[test]
