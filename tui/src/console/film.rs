@@ -194,11 +194,12 @@ impl Film {
         if self.end() >= self.stills.back().map_or(0, |still| still.0) + self.still_every {
             self.stills.push_back((self.end(), after.clone()));
         }
+        // Where little happens a stretch is longer than what is kept: it goes when the newest of it is old.
         let old = |film: &Film| {
-            let first = film.records.front()?;
-            Some(film.bytes > film.keep.bytes || now_ms.saturating_sub(first.taken.run_ms) > film.keep.ms)
+            let newest = film.at(film.stills.get(1)?.0.checked_sub(1)?)?;
+            Some(film.bytes > film.keep.bytes || now_ms.saturating_sub(newest.taken.run_ms) > film.keep.ms)
         };
-        while self.stills.len() > 1 && old(self) == Some(true) {
+        while old(self) == Some(true) {
             let upto = self.stills[1].0;
             self.stills.pop_front();
             while self.first < upto {
@@ -450,6 +451,21 @@ mod tests {
         assert!((46..56).contains(&film.records.len()), "{}", film.records.len());
         assert_eq!(texts(&film.world_at(0)).len() as u64, film.first, "the oldest there is");
         assert_eq!(texts(&film.world_at(100)), texts(&world));
+    }
+
+    #[test]
+    fn where_little_happens_as_much_is_kept() {
+        let mut world = World::default();
+        // A stretch is of twenty minutes.
+        let mut film = Film { still_every: 100, ..Film::of_live(world.clone()) };
+        for at in 0..1_000 {
+            let record = record(at * KEPT_MS / 50, Tone::Plain);
+            world.take(record.at, &record.fact);
+            film.push(record, &world);
+            let (first, last) = film.span().expect("something is kept");
+            assert!(first.run_ms == 0 || last.run_ms - first.run_ms >= KEPT_MS, "{first:?} {last:?}");
+        }
+        assert!(film.records.len() < 200, "{}", film.records.len());
     }
 
     #[test]
