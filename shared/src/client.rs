@@ -388,6 +388,9 @@ impl Client {
                 Err(_) => Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis())),
             };
             last = format!("{address}: {}", words(&status));
+            if !never_sent(&status) {
+                refused_by.clear();
+            }
             if let Some(word) = status.metadata().get(SESSION_HEADER) {
                 let error = if maybe_done { ClientError::Unknown(last) } else { refused(&status) };
                 return Err(match word.to_str() {
@@ -432,9 +435,6 @@ impl Client {
                 | Code::DataLoss
                 | Code::Unauthenticated => return Err(Failed::For(refused(&status))),
             };
-            if !never_sent(&status) {
-                refused_by.clear();
-            }
             if let Some(told) = self.attended.filter(|_| !is_told && patience.start.elapsed() >= TOLD_AFTER) {
                 told(&format!("waiting, up to {} s in all: {last}", patience.within.as_secs()));
                 is_told = true;

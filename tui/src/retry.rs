@@ -58,9 +58,16 @@ async fn submit_again(client: &Client, id: u64, within: Duration) -> Result<Retr
     let job = reply.job.ok_or_else(|| format!("job {id}: no such job"))?;
     let (ended, work) = (state(job.state), same_work(job));
     let made = client.submit(work, within).await.map_err(|error| format!("job {id} was {ended}: {error}"))?;
-    let done = if made.duplicate { "was submitted again before, as" } else { "is submitted again as" };
-    let words = format!("job {id} was {ended}; its work {done} job {}", made.id);
-    Ok(Retried { id: made.id, state: state(made.state), index: made.index, retry_of: Some(id), words })
+    let again = |state, words| Retried { id: made.id, state, index: made.index, retry_of: Some(id), words };
+    if !made.duplicate {
+        let words = format!("job {id} was {ended}; its work is submitted again as job {}", made.id);
+        return Ok(again(state(made.state), words));
+    }
+    // The first answer is given again: it says how the new job was then, and it may have run and failed since.
+    let reply = client.get(JobId(made.id), made.index, within).await.map_err(|error| about(made.id, &error))?;
+    let is = reply.job.map_or_else(|| state(made.state), |job| state(job.state));
+    let words = format!("job {id} was {ended}; its work was submitted again before, as job {}, which is {is}", made.id);
+    Ok(again(is, words))
 }
 
 /// The work of a job that has ended, as a new one.

@@ -231,7 +231,7 @@ pub(crate) fn pause(model: &mut Model) -> Vec<Cmd> {
 }
 
 fn chosen_jobs(model: &Model) -> Vec<u64> {
-    let under = browse::jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+    let under = browse::job_under_cursor(model).map(|job| job.id);
     match model.browse.jobs_marked.is_empty() {
         true => under.into_iter().collect(),
         false => model.browse.jobs_marked.iter().copied().collect(),

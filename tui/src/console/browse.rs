@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raftdeck_shared::ids::NodeId;
 
 use super::{
+    chore,
     events::{self, Stamp},
     filter::{Fields, Takes},
     jobs,
@@ -160,6 +161,13 @@ pub(crate) fn jobs(model: &Model) -> Vec<&jobs::Job> {
     page.map(|page| jobs::listed(page, model.filter(), browse.jobs_by, browse.jobs_reversed)).unwrap_or_default()
 }
 
+/// The job on which the cursor is drawn: the last one, where the list has become shorter than it was.
+pub(crate) fn job_under_cursor(model: &Model) -> Option<&jobs::Job> {
+    let jobs = jobs(model);
+    let at = model.browse.row(View::Jobs).min(jobs.len().checked_sub(1)?);
+    jobs.get(at).copied()
+}
+
 /// Moves up or down by rows.
 pub(crate) fn vertical(model: &mut Model, by: isize) {
     let view = model.view;
@@ -173,7 +181,8 @@ pub(crate) fn vertical(model: &mut Model, by: isize) {
         View::Faults => faults(model.shown()).len() + model.shown().outages.newest().count(),
         View::Job => 4 + model.shown().job.as_ref().map_or(0, |job| job.history.len()),
     };
-    let row = model.browse.row(view).saturating_add_signed(by).min(count.saturating_sub(1));
+    let last = count.saturating_sub(1);
+    let row = model.browse.row(view).min(last).saturating_add_signed(by).min(last);
     model.browse.rows.insert(view, row);
 }
 
@@ -238,13 +247,13 @@ pub(crate) fn open(model: &mut Model) -> Vec<Cmd> {
             }
         }
         View::Jobs => {
-            let id = jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+            let id = job_under_cursor(model).map(|job| job.id);
             if let Some(id) = id {
                 return job(model, id);
             }
         }
         View::Queues => {
-            if let Some(queue) = queues(model).get(model.browse.row(View::Queues)) {
+            if let Some(queue) = chore::queue_under_cursor(model) {
                 let cmds = go(model, View::Jobs);
                 if let Err(why) = super::update::set_filter(model, &format!("queue:{}", queue.name)) {
                     model.say(Tone::Warn, why);
@@ -351,7 +360,7 @@ pub(crate) fn back(model: &mut Model) {
 
 /// Marks the job under the cursor, or takes the mark away, and goes on to the next.
 pub(crate) fn mark(model: &mut Model) {
-    let id = jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+    let id = job_under_cursor(model).map(|job| job.id);
     if let Some(id) = id {
         if !model.browse.jobs_marked.remove(&id) {
             model.browse.jobs_marked.insert(id);

@@ -1,6 +1,7 @@
 //! The loop: takes what has come, updates the model, does what it asked for, and draws if something changed.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -20,7 +21,7 @@ use super::{
     dump,
     hands::Hands,
     model::{FRAME, Model, NEWS_EVERY},
-    msg::{Body, Cmd, Msg, NodeMsg},
+    msg::{Body, Cmd, Msg, NodeMsg, Slot},
     net::{Clock, Ears},
     record::Writer,
     run,
@@ -28,7 +29,7 @@ use super::{
     term::Screen,
     update::update,
     view,
-    world::Node,
+    world::{Node, World},
 };
 
 /// Messages that wait for the loop; more observations than that are dropped and counted.
@@ -119,6 +120,21 @@ pub(crate) fn is_seen(model: &Model, body: &Body) -> bool {
     }
 }
 
+/// The newest statuses and what is in the queue, as they are to be taken. A status goes before the observations: if it knows of
+/// some that are still in the queue, it waits for them. But one of a stream whose first word is still in the queue is not
+/// before that: it would be taken for a word of the stream before, and of the process before.
+pub(crate) fn in_order(live: &World, statuses: Vec<Msg>, queue: Vec<Msg>) -> Vec<Msg> {
+    let begun = |msg: &Msg| match &msg.body {
+        Body::Node(slot, NodeMsg::Snapshot(_)) => Some(*slot),
+        _ => None,
+    };
+    let begun: BTreeSet<Slot> = queue.iter().filter_map(begun).collect();
+    let is_open = |slot: &Slot| !begun.contains(slot) && live.node(*slot).is_some_and(Node::connected);
+    let is_before = |msg: &Msg| matches!(&msg.body, Body::Node(slot, _) if is_open(slot));
+    let (before, behind): (Vec<Msg>, Vec<Msg>) = statuses.into_iter().partition(is_before);
+    before.into_iter().chain(queue).chain(behind).collect()
+}
+
 /// The loop and what it owns.
 pub(crate) struct Deck {
     pub(crate) model: Model,
@@ -171,17 +187,14 @@ impl Deck {
                 continue;
             }
             (waits, last_taken) = (false, Instant::now());
-            // A status goes before the observations: if it knows of some that are still in the queue, it waits for them.
             let statuses = self.ears.newest.take();
-            let is_open = |msg: &Msg| matches!(msg.body, Body::Node(slot, _) if self.model.live.node(slot).is_some_and(Node::connected));
-            let (statuses, of_new_streams): (Vec<Msg>, Vec<Msg>) = statuses.into_iter().partition(is_open);
-            batch.extend(statuses.into_iter().chain(early.take()));
-            while batch.len() < QUEUE_MAX
+            let mut queue: Vec<Msg> = early.take().into_iter().collect();
+            while queue.len() < QUEUE_MAX + KEYS_MAX
                 && let Ok(msg) = self.keys.try_recv().or_else(|_| self.inbox.try_recv())
             {
-                batch.push(msg);
+                queue.push(msg);
             }
-            batch.extend(of_new_streams);
+            batch.extend(in_order(&self.model.live, statuses, queue));
             if self.model.playing() && !batch.iter().any(|msg| matches!(msg.body, Body::Tick)) {
                 batch.push(self.tick());
             }

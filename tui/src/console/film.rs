@@ -11,7 +11,7 @@
 //!
 //! Laws:
 //! - the world at a position is made of the facts before it, by the function that made the live one; a fact that comes late
-//!   is given to the stills that ought to have it;
+//!   is given to the stills that ought to have it, and as of its moment: else time would have run on there to when it came;
 //! - there is always a still at or before the first record, so every position that is kept can be shown.
 
 use std::collections::VecDeque;
@@ -86,6 +86,8 @@ impl Moment {
 #[derive(Clone, Debug)]
 struct Kept {
     moment: Moment,
+    /// When the past takes it: not later than what is behind it.
+    taken: Time,
     record: Record,
     mark: Mark,
 }
@@ -178,23 +180,26 @@ impl Film {
         let mark = if found > self.broken { Mark::Broken } else { mark(&record.fact) };
         self.broken = found;
         let moment = self.moment(&record);
-        let later = self.records.iter().rev().take_while(|kept| kept.moment > moment).count();
-        let position = self.end() - later as u64;
-        if later > 0 {
-            for (at, world) in self.stills.iter_mut().rev().take_while(|(at, _)| *at > position) {
-                *at += 1;
-                world.take(record.at, &record.fact);
-            }
+        // Of one that was not heard for a minute all of it comes at once, and each is behind some ten thousand others.
+        let place = self.records.partition_point(|kept| kept.moment <= moment);
+        let position = self.first + place as u64;
+        let next = self.records.get(place).map(|next| next.taken);
+        let times = [Some(record.at), Some(time_of(moment, record.at)), next].into_iter().flatten();
+        let taken = times.min_by_key(|time| time.run_ms).unwrap_or(record.at);
+        for (at, world) in self.stills.iter_mut().rev().take_while(|(at, _)| *at > position) {
+            *at += 1;
+            world.take(taken, &record.fact);
         }
-        self.records.insert(self.records.len() - later, Kept { moment, record, mark });
+        self.records.insert(place, Kept { moment, taken, record, mark });
         if self.end() >= self.stills.back().map_or(0, |still| still.0) + self.still_every {
             self.stills.push_back((self.end(), after.clone()));
         }
+        // Where little happens a stretch is longer than what is kept: it goes when the newest of it is old.
         let old = |film: &Film| {
-            let first = film.records.front()?;
-            Some(film.bytes > film.keep.bytes || now_ms.saturating_sub(first.record.at.run_ms) > film.keep.ms)
+            let newest = film.at(film.stills.get(1)?.0.checked_sub(1)?)?;
+            Some(film.bytes > film.keep.bytes || now_ms.saturating_sub(newest.taken.run_ms) > film.keep.ms)
         };
-        while self.stills.len() > 1 && old(self) == Some(true) {
+        while old(self) == Some(true) {
             let upto = self.stills[1].0;
             self.stills.pop_front();
             while self.first < upto {
@@ -248,8 +253,8 @@ impl Film {
     /// Takes a world on from one position to a later one.
     pub(crate) fn forward(&self, world: &mut World, from: u64, to: u64) {
         for position in from.max(self.first)..to.min(self.end()) {
-            let Record { at, fact } = &self.records[(position - self.first) as usize].record;
-            world.take(*at, fact);
+            let Kept { taken, record, .. } = &self.records[(position - self.first) as usize];
+            world.take(*taken, &record.fact);
         }
     }
 
@@ -327,12 +332,15 @@ impl Film {
 }
 
 impl Kept {
-    /// Its place in hybrid time as a time of the run and of the day.
     fn time(&self) -> Time {
-        let Time { run_ms, unix_ms } = self.record.at;
-        let at_ms = self.moment.at_ms();
-        Time { run_ms: run_ms.saturating_add(at_ms).saturating_sub(unix_ms), unix_ms: at_ms }
+        time_of(self.moment, self.record.at)
     }
+}
+
+/// A place in hybrid time as a time of the run and of the day, for what came at this time.
+fn time_of(moment: Moment, Time { run_ms, unix_ms }: Time) -> Time {
+    let at_ms = moment.at_ms();
+    Time { run_ms: run_ms.saturating_add(at_ms).saturating_sub(unix_ms), unix_ms: at_ms }
 }
 
 /// What a fact costs in memory, near enough.
@@ -443,6 +451,21 @@ mod tests {
         assert!((46..56).contains(&film.records.len()), "{}", film.records.len());
         assert_eq!(texts(&film.world_at(0)).len() as u64, film.first, "the oldest there is");
         assert_eq!(texts(&film.world_at(100)), texts(&world));
+    }
+
+    #[test]
+    fn where_little_happens_as_much_is_kept() {
+        let mut world = World::default();
+        // A stretch is of twenty minutes.
+        let mut film = Film { still_every: 100, ..Film::of_live(world.clone()) };
+        for at in 0..1_000 {
+            let record = record(at * KEPT_MS / 50, Tone::Plain);
+            world.take(record.at, &record.fact);
+            film.push(record, &world);
+            let (first, last) = film.span().expect("something is kept");
+            assert!(first.run_ms == 0 || last.run_ms - first.run_ms >= KEPT_MS, "{first:?} {last:?}");
+        }
+        assert!(film.records.len() < 200, "{}", film.records.len());
     }
 
     #[test]

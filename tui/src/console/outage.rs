@@ -85,6 +85,13 @@ impl Outages {
         }
     }
 
+    /// Whether what the operator did, by its sentence, can be what began an incident: neither what ends faults nor what is done to
+    /// jobs and queues is.
+    pub(crate) fn may_begin(act: &str) -> bool {
+        let verb = act.strip_prefix("YOU ").and_then(|said| said.split(' ').next());
+        !matches!(verb, Some("heal" | "restart" | "retry" | "pause" | "resume"))
+    }
+
     /// Those that are not over.
     fn open(&mut self) -> impl Iterator<Item = &mut Incident> {
         self.incidents.iter_mut().filter(|i| i.over_ms.is_none())
@@ -155,6 +162,16 @@ mod tests {
         assert_eq!((incident.recovered_ms, incident.refused, incident.over_ms), (Some(700), 1, Some(9_000)));
         outages.began(40_000, "YOU cut n1".into());
         assert_eq!(outages.newest().count(), 2);
+    }
+
+    #[test]
+    fn what_is_done_to_jobs_and_queues_is_no_incident() {
+        for act in ["YOU retry 308 309", "YOU pause mail", "YOU resume mail", "YOU heal all faults", "YOU restart n1"] {
+            assert!(!Outages::may_begin(act), "{act}");
+        }
+        for act in ["YOU kill n1 (pid 7)", "YOU pause-node n1 --for 5s", "YOU transfer n2", "YOU disk n1 --full"] {
+            assert!(Outages::may_begin(act), "{act}");
+        }
     }
 
     #[test]

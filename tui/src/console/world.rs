@@ -316,7 +316,7 @@ impl World {
             Fact::Jobs(page) => self.jobs = Some(Arc::clone(page)),
             Fact::Job(job) => self.job = Some(Arc::clone(job)),
             Fact::Own(tone, text) => {
-                if *tone == Tone::You && !text.starts_with("YOU heal") && !text.starts_with("YOU restart") {
+                if *tone == Tone::You && Outages::may_begin(text) {
                     self.outages.began(self.now.unix_ms, text.clone());
                 } else if *tone == Tone::Bad && text.starts_with("submit") {
                     self.outages.refused();

@@ -37,7 +37,7 @@ fn text(model: &Model) -> String {
 
 /// The command that shows the job under the cursor.
 fn job(model: &Model) -> String {
-    let under = || browse::jobs(model).get(model.browse.row(View::Jobs)).map(|job| job.id);
+    let under = || browse::job_under_cursor(model).map(|job| job.id);
     let id = if model.view == View::Job { Some(model.browse.job) } else { under() };
     id.map(|id| format!("raftdeck job {id}")).unwrap_or_default()
 }

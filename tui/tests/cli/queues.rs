@@ -45,10 +45,10 @@ async fn the_work_of_a_job_that_was_given_up_is_submitted_again_once() {
     .await;
     let again = "job 7 was discarded; its work is submitted again as job 17";
     assert_eq!(call_at(&fake, &["retry", "7"]).await, ok(again));
-    let before = "job 7 was discarded; its work was submitted again before, as job 17";
+    let before = "job 7 was discarded; its work was submitted again before, as job 17, which is discarded";
     assert_eq!(call_at(&fake, &["retry", "7"]).await, ok(before));
-    let json = r#"{"id":17,"state":"available","index":42,"retry_of":7}"#;
-    assert_eq!(call_at(&fake, &["retry", "7", "--json"]).await, ok(json));
+    let json = r#"{"id":17,"state":"discarded","index":42,"retry_of":7}"#;
+    assert_eq!(call_at(&fake, &["retry", "7", "--json"]).await, ok(json), "as it is, not as it was then");
     let work = NewJob {
         handler: "send".into(),
         queue: "mail".into(),

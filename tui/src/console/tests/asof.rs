@@ -1,18 +1,19 @@
 //! A moment of the past is one moment: what is listed, what the nodes say of themselves and their logs are all as of T.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use raftdeck_shared::wire;
 
 use super::fixture::{Desk, UNIX_MS, status};
 use crate::console::{
+    deck,
     events::Stamp,
     keys::Way,
     model::Model,
-    msg::{NodeMsg, Time},
+    msg::{Body, Msg, NodeMsg, Slot, Time},
     past, record, replayed,
     run::Stop,
-    status::Role,
+    status::{Role, Status},
     theme::{Skin, Theme, UNICODE},
     world::Fact,
 };
@@ -202,4 +203,62 @@ fn a_status_is_never_ahead_of_the_events_nor_behind_them() {
     assert_eq!(shown(&desk), Some((1850, 5)));
     desk.node(3, NodeMsg::Dropped(7));
     assert_eq!(shown(&desk), Some((1851, 6)));
+}
+
+/// The console stood still while n3 began anew: what it said last is not taken for a word of the process before.
+#[test]
+fn a_status_is_not_before_the_first_word_of_its_stream() {
+    let mut desk = Desk::new(5);
+    (1..=5).for_each(|id| desk.snapshot(wire::NodeStatus { observation_seq: 10, ..status(id) }));
+    let reborn = |observation_seq| {
+        let raw = wire::NodeStatus { boot_id: "boot-3b".into(), observation_seq, ..status(3) };
+        Arc::new(Status::from_wire(raw))
+    };
+    let at = desk.at();
+    let msg = |news| Msg { at, body: Body::Node(Slot(2), news) };
+    let queue = vec![
+        msg(NodeMsg::Retrying { at_run_ms: 0, why: "the connection broke".into() }),
+        msg(NodeMsg::Connecting),
+        msg(NodeMsg::Snapshot(reborn(4))),
+    ];
+    let statuses = vec![msg(NodeMsg::Status(reborn(6)))];
+    for msg in deck::in_order(&desk.model.live, statuses, queue) {
+        desk.tell(msg.body);
+    }
+    desk.observe(wire::Observation {
+        seq: 7,
+        node: 3,
+        at_ms: UNIX_MS,
+        term: 7,
+        index: 1850,
+        kind: wire::ObservationKind::Committed.into(),
+        ..Default::default()
+    });
+    assert_eq!(desk.model.shown().nodes[2].word().map(|s| s.commit.0), Some(1850));
+}
+
+/// n3's stream was broken for a minute: what it then tells of the beginning is shown there, and time does not run ahead of it.
+#[test]
+fn what_comes_a_minute_late_does_not_take_the_past_ahead_of_its_time() {
+    let mut desk = Desk::whole();
+    let o = |seq, node, at| wire::Observation {
+        seq,
+        node,
+        at_ms: UNIX_MS + at,
+        term: 7,
+        index: 1842 + seq,
+        kind: wire::ObservationKind::Committed.into(),
+        ..Default::default()
+    };
+    for second in 1..=60 {
+        desk.run_ms = 1_000 * second;
+        desk.observe(o(second, 2, 1_000 * second));
+    }
+    desk.run_ms = 60_500;
+    desk.observe(o(1, 3, 5_500));
+    desk.keys("p");
+    for at_ms in [5_600, 30_000, 60_000] {
+        past::to(&mut desk.model, at_ms);
+        assert_eq!(desk.model.shown().now.run_ms, at_ms);
+    }
 }

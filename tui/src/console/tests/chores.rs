@@ -64,6 +64,20 @@ fn marked_jobs_are_tried_again_after_a_question() {
     assert!(matches!(&cmds[..], [Cmd::RetryJobs { ids, .. }] if *ids == [308, 309]), "{cmds:?}");
     assert!(desk.model.browse.jobs_marked.is_empty());
     assert_eq!(desk.model.same_as, "raftdeck retry 308 309");
+    assert_eq!(desk.model.live.outages.newest().count(), 0, "nothing was broken");
+}
+
+/// A list that has become shorter has its cursor on the last row.
+#[test]
+fn the_job_on_which_the_cursor_is_drawn_is_meant() {
+    let mut desk = Desk::whole();
+    let mut page = jobs();
+    desk.tell(Body::Jobs(Ok(std::sync::Arc::new(Page::from_wire(&page)))));
+    desk.keys("4jjj");
+    page.jobs.truncate(1);
+    desk.tell(Body::Jobs(Ok(std::sync::Arc::new(Page::from_wire(&page)))));
+    desk.keys("r");
+    assert_eq!(effect(&desk).question, "Try job 312 again now?");
 }
 
 #[test]
@@ -95,6 +109,7 @@ fn the_queue_under_the_cursor_is_paused_and_resumed_after_a_question() {
     assert_eq!(asked.same_as, "raftdeck resume mail");
     let cmds = yes(&mut desk);
     assert!(matches!(&cmds[..], [Cmd::PauseQueue { queue, paused: false, .. }] if queue == "mail"), "{cmds:?}");
+    assert_eq!(desk.model.live.outages.newest().count(), 0, "nothing was broken");
 }
 
 #[test]
