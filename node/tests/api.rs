@@ -96,10 +96,10 @@ async fn next(events: &mut Streaming<ObserveEvent>) -> Event {
     timeout(WITHIN, events.message()).await.unwrap().unwrap().unwrap().event.unwrap()
 }
 
-async fn next_observation(events: &mut Streaming<ObserveEvent>) -> wire::Observation {
+async fn next_observations(events: &mut Streaming<ObserveEvent>) -> Vec<wire::Observation> {
     loop {
         match next(events).await {
-            Event::Observation(observation) => return observation,
+            Event::Observations(wire::Observations { list }) => return list,
             Event::Status(_) | Event::StillHere(_) => {}
             other => panic!("{other:?}"),
         }
@@ -221,7 +221,7 @@ async fn observations_have_no_gap_and_can_be_resumed() {
     }
     let mut seen = Vec::new();
     while seen.len() < 40 {
-        seen.push(next_observation(&mut events).await);
+        seen.extend(next_observations(&mut events).await);
     }
     assert!(seen.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1), "a gap");
     assert!(seen.iter().all(|o| o.boot_id == snapshot.boot_id));
@@ -230,14 +230,16 @@ async fn observations_have_no_gap_and_can_be_resumed() {
         wire::ObserveRequest { from_seq: Some(seen[10].seq), boot_id: snapshot.boot_id.clone(), kinds: Vec::new() };
     let mut resumed = admin.observe(resume).await.unwrap().into_inner();
     assert!(matches!(next(&mut resumed).await, Event::Snapshot(_)));
-    for expected in &seen[10..20] {
-        assert_eq!(&next_observation(&mut resumed).await, expected);
+    let mut again = Vec::new();
+    while again.len() < 10 {
+        again.extend(next_observations(&mut resumed).await);
     }
+    assert_eq!(again[..10], seen[10..20]);
     // Who knew another life of the node has seen nothing of this one.
     let other_life = wire::ObserveRequest { from_seq: Some(seen[10].seq), boot_id: "other".into(), kinds: Vec::new() };
     let mut anew = admin.observe(other_life).await.unwrap().into_inner();
     assert!(matches!(next(&mut anew).await, Event::Snapshot(_)));
-    assert_eq!(next_observation(&mut anew).await.seq, 1);
+    assert_eq!(next_observations(&mut anew).await[0].seq, 1);
     node.stop().await;
 }
 
@@ -260,9 +262,13 @@ async fn history_is_sent_at_once_though_nothing_happens() {
     // All of it, before any status: nothing had to happen first, and nothing is said to be lost.
     for from_seq in [0, 1] {
         let mut events = observe(from_seq).await;
-        for seq in 1..=newest.observation_seq {
+        let mut seq = 0;
+        while seq < newest.observation_seq {
             match next(&mut events).await {
-                Event::Observation(observation) => assert_eq!(observation.seq, seq),
+                Event::Observations(wire::Observations { list }) => {
+                    assert!(list.iter().map(|observation| observation.seq).eq(seq + 1..=seq + list.len() as u64));
+                    seq += list.len() as u64;
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -270,12 +276,12 @@ async fn history_is_sent_at_once_though_nothing_happens() {
     // What lies beyond the newest is what comes next.
     let mut events = observe(u64::MAX).await;
     node.client().submit(job("echo", "y"), WITHIN).await.unwrap();
-    assert!(next_observation(&mut events).await.seq > newest.observation_seq);
+    assert!(next_observations(&mut events).await[0].seq > newest.observation_seq);
     // A status knows of all that has been observed before it, and then the node says that it is still here.
     let (mut seen, mut said) = (0, false);
     while !said {
         match next(&mut events).await {
-            Event::Observation(observation) => seen = observation.seq,
+            Event::Observations(wire::Observations { list }) => seen = list[list.len() - 1].seq,
             Event::Status(status) => assert!(status.observation_seq >= seen, "{} {seen}", status.observation_seq),
             Event::StillHere(at_ms) => said = at_ms > 0,
             other => panic!("{other:?}"),

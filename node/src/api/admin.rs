@@ -8,7 +8,7 @@ use raftdeck_raft::{EntryKind, Index};
 use raftdeck_shared::wire::{self, admin_server::Admin, observe_event::Event};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -30,11 +30,15 @@ const STATUS_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// nothing happens from one that does not run.
 const STILL_HERE_EVERY: Duration = wire::STILL_HERE_EVERY.saturating_sub(STATUS_EVERY);
 
-/// Observations read from the ring at a time.
+/// Observations go out at most this often: on a busy node there are thousands a second, and a message for each would cost
+/// both ends more than all that is in it. After a rest the first one goes at once.
+const OBSERVATIONS_EVERY: Duration = Duration::from_millis(20);
+
+/// Observations in one message.
 const PAGE_MAX: usize = 512;
 
-/// Events that wait for a slow reader; then the ring is left to drop.
-const WAITING_MAX: usize = 64;
+/// Messages that wait for a slow reader; then the ring is left to drop.
+const WAITING_MAX: usize = 8;
 
 const LOG_ROWS_MAX: u32 = 1000;
 
@@ -210,13 +214,15 @@ impl Reader {
         let mut pulse = self.view.handle.pulse();
         let mut told_at = Instant::now();
         let mut said_at = told_at;
+        let mut next_at = told_at;
         loop {
             tokio::select! {
-                changed = newest.changed() => {
+                changed = async { sleep_until(next_at).await; newest.changed().await } => {
                     if changed.is_err() || !self.send_observations(&mut next).await {
                         return;
                     }
                     said_at = Instant::now();
+                    next_at = said_at + OBSERVATIONS_EVERY;
                 }
                 _ = clock.tick() => {
                     let changed = pulse.has_changed().unwrap_or(true);
@@ -257,11 +263,10 @@ impl Reader {
                 return true;
             }
             *next += observations.len() as u64;
-            for observation in observations {
-                let wanted = self.request.kinds.is_empty() || self.request.kinds.contains(&observation.kind);
-                if wanted && !self.send(Event::Observation(observation)).await {
-                    return false;
-                }
+            let wanted = |kind| self.request.kinds.is_empty() || self.request.kinds.contains(&kind);
+            let list: Vec<_> = observations.into_iter().filter(|o| wanted(o.kind)).collect();
+            if !list.is_empty() && !self.send(Event::Observations(wire::Observations { list })).await {
+                return false;
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use raftdeck::console::{ConsoleNode, Look, Stage};
+use raftdeck_shared::wire::{self, observe_event::Event};
 use ratatui::{Terminal, backend::TestBackend};
 
 use crate::{
@@ -55,7 +56,8 @@ pub(crate) fn tell(stage: &mut Stage, speakers: &mut [Speaker], from_ms: u64, to
         let due = |per_s: u64| (ms + 1) * per_s / 1_000 - ms * per_s / 1_000;
         for (at, speaker) in speakers.iter_mut().enumerate() {
             for _ in 0..due(per_node_s) {
-                stage.hear(ms, at, speaker.happens(ms));
+                let list = vec![speaker.happens(ms)];
+                stage.hear(ms, at, Event::Observations(wire::Observations { list }));
             }
             if due(STATUSES_PER_S) > 0 {
                 stage.hear(ms, at, speaker.news(ms));

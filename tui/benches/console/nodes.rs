@@ -22,8 +22,8 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::words::{STATUSES_PER_S, Speaker};
 
-/// Events of one node come together that happen in one batch of its replica: one flush of a fast disk apart.
-const BATCH_MS: u64 = 5;
+/// A node tells together what happens within this time.
+const BATCH_MS: u64 = 20;
 
 /// As many as wait at a real node for a slow reader.
 const WAITING_MAX: usize = 64;
@@ -74,11 +74,11 @@ async fn talk(mut speaker: Speaker, events_per_s: u64, out: mpsc::Sender<Result<
     loop {
         clock.tick().await;
         let elapsed_ms = start.elapsed().as_millis() as u64;
-        while told < elapsed_ms * events_per_s / 1_000 {
-            told += 1;
-            if !say(speaker.happens(unix_ms())).await {
-                return;
-            }
+        let due = elapsed_ms * events_per_s / 1_000;
+        let list: Vec<_> = (told..due).map(|_| speaker.happens(unix_ms())).collect();
+        told = due;
+        if !list.is_empty() && !say(Event::Observations(wire::Observations { list })).await {
+            return;
         }
         if statuses < elapsed_ms * STATUSES_PER_S / 1_000 {
             statuses = elapsed_ms * STATUSES_PER_S / 1_000;

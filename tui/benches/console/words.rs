@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use raftdeck_shared::wire::{
     self, ObservationKind as Kind,
-    observe_event::Event::{self, Observation, Snapshot, Status},
+    observe_event::Event::{self, Snapshot, Status},
 };
 
 /// Statuses of each node in a second, as a busy one sends them.
@@ -43,7 +43,7 @@ impl Speaker {
     }
 
     /// The next thing that happens to it: the leader commits and jobs change, the others append and commit.
-    pub(crate) fn happens(&mut self, at_ms: u64) -> Event {
+    pub(crate) fn happens(&mut self, at_ms: u64) -> wire::Observation {
         self.seq += 1;
         self.index += u64::from(self.seq.is_multiple_of(2));
         let o = wire::Observation {
@@ -56,7 +56,7 @@ impl Speaker {
             term: 7,
             ..Default::default()
         };
-        Observation(match (self.id, self.seq % 2) {
+        match (self.id, self.seq % 2) {
             (_, 0) => wire::Observation { kind: Kind::Committed.into(), index: self.index, ..o },
             (1, _) => wire::Observation { kind: Kind::Job.into(), job: self.seq, cause: "completed".into(), ..o },
             (_, _) => wire::Observation {
@@ -66,7 +66,7 @@ impl Speaker {
                 message_id: self.seq,
                 ..o
             },
-        })
+        }
     }
 
     fn status(&self, at_ms: u64) -> wire::NodeStatus {

@@ -153,17 +153,21 @@ async fn follow(member: Member, kinds: Vec<i32>, sender: mpsc::Sender<(Member, N
                             let seen = if resume.is_some() { 0 } else { status.observation_seq };
                             resume = Some((status.boot_id.clone(), seen));
                         }
-                        News::Reached(Box::new(status))
+                        vec![News::Reached(Box::new(status))]
                     }
                     Some(Wire::Status(_) | Wire::StillHere(_)) | None => continue,
-                    Some(Wire::Observation(seen)) => {
-                        resume = Some((seen.boot_id.clone(), seen.seq));
-                        News::Seen(Box::new(seen))
+                    Some(Wire::Observations(wire::Observations { list })) => {
+                        if let Some(last) = list.last() {
+                            resume = Some((last.boot_id.clone(), last.seq));
+                        }
+                        list.into_iter().map(|seen| News::Seen(Box::new(seen))).collect()
                     }
-                    Some(Wire::Dropped(count)) => News::Missed(count),
+                    Some(Wire::Dropped(count)) => vec![News::Missed(count)],
                 };
-                if sender.send((member.clone(), news)).await.is_err() {
-                    return;
+                for news in news {
+                    if sender.send((member.clone(), news)).await.is_err() {
+                        return;
+                    }
                 }
             }
         }

@@ -19,19 +19,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::FutureExt as _;
 use raftdeck_shared::{
     client::words,
     wire::{self, ObserveEvent, admin_client::AdminClient, observe_event::Event},
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tonic::{Streaming, transport::Channel};
 
 use super::{
-    model::NEWS_EVERY,
     msg::{Body, Msg, NodeMsg, Slot, Time},
     status::Status,
     text::clean,
@@ -48,9 +46,6 @@ const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
 
 /// Nothing was heard of a node twice when it should have said at least that it is still here: it is silent.
 const SILENT_AFTER: Duration = wire::STILL_HERE_EVERY.saturating_mul(2);
-
-/// Events that come so soon after others are not waited for one by one.
-const THICK: Duration = NEWS_EVERY.saturating_mul(2);
 
 /// An alarm that goes off so much too late says that it was this process that stood still.
 const LATE: Duration = Duration::from_millis(100);
@@ -214,25 +209,13 @@ impl Watch {
         let mut next = first;
         let mut quiet = Quiet { heard: Instant::now(), told: false };
         let mut alarm = pin!(sleep(SILENT_AFTER));
-        let mut woken = Instant::now();
         loop {
-            let Some(event) = next.and_then(|e| e.event) else { return "the node ended the stream".into() };
-            self.event(event).await;
-            // What comes thick is read together: to be woken up for each few events costs more than to read them.
-            let there = match stream.message().now_or_never() {
-                Some(there) => there,
-                None => {
-                    let before = woken;
-                    let there = self.wait(&mut stream, &mut quiet, alarm.as_mut()).await;
-                    woken = Instant::now();
-                    if woken < before + THICK {
-                        woken += NEWS_EVERY;
-                        sleep_until(woken).await;
-                    }
-                    there
-                }
-            };
-            next = match there {
+            let Some(ObserveEvent { event }) = next else { return "the node ended the stream".into() };
+            // None: a newer node says something that this console has no word for.
+            if let Some(event) = event {
+                self.event(event).await;
+            }
+            next = match self.wait(&mut stream, &mut quiet, alarm.as_mut()).await {
                 Ok(next) => next,
                 Err(status) => return ended(&status),
             };
@@ -282,13 +265,15 @@ impl Watch {
                 self.ears.newest.put(self.slot, self.ears.clock.now(), status);
                 self.report_lost();
             }
-            Event::Observation(mut observation) => {
-                // The stream says it; in a long history it would be the larger half.
-                observation.boot_id = String::new();
-                self.resume.from_seq = Some(observation.seq.saturating_add(1));
-                self.report_lost();
-                if !self.try_tell(NodeMsg::Observed(Arc::new(observation))) {
-                    self.lost += 1;
+            Event::Observations(wire::Observations { list }) => {
+                for mut observation in list {
+                    // The stream says it; in a long history it would be the larger half.
+                    observation.boot_id = String::new();
+                    self.resume.from_seq = Some(observation.seq.saturating_add(1));
+                    self.report_lost();
+                    if !self.try_tell(NodeMsg::Observed(Arc::new(observation))) {
+                        self.lost += 1;
+                    }
                 }
             }
             Event::Dropped(count) => {

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use raftdeck_shared::wire::observe_event::Event;
+use raftdeck_shared::wire::{self, observe_event::Event};
 use ratatui::{Frame, buffer::Buffer, layout::Rect};
 use tokio::sync::mpsc;
 
@@ -81,7 +81,12 @@ impl Stage {
         let news = match event {
             Event::Snapshot(raw) => NodeMsg::Snapshot(Arc::new(Status::from_wire(raw))),
             Event::Status(raw) => NodeMsg::Status(Arc::new(Status::from_wire(raw))),
-            Event::Observation(observation) => NodeMsg::Observed(Arc::new(observation)),
+            Event::Observations(wire::Observations { list }) => {
+                for observation in list {
+                    self.tell(run_ms, Body::Node(Slot(node), NodeMsg::Observed(Arc::new(observation))));
+                }
+                return;
+            }
             Event::Dropped(count) => NodeMsg::Dropped(count),
             Event::StillHere(_) => NodeMsg::Heard,
         };

@@ -142,7 +142,8 @@ impl Admin for Fake {
     async fn observe(&self, _: Request<wire::ObserveRequest>) -> Answer<Self::ObserveStream> {
         let mut script = self.script.lock().unwrap();
         let mut events = vec![wire::observe_event::Event::Snapshot(script.status.clone())];
-        events.extend(script.observations.drain(..).map(wire::observe_event::Event::Observation));
+        let list = script.observations.drain(..).collect();
+        events.push(wire::observe_event::Event::Observations(wire::Observations { list }));
         let events: Vec<_> = events.into_iter().map(|event| Ok(wire::ObserveEvent { event: Some(event) })).collect();
         Ok(Response::new(tokio_stream::iter(events)))
     }

@@ -84,7 +84,7 @@ impl Console {
 }
 
 fn committed(seq: u64) -> Event {
-    Event::Observation(wire::Observation {
+    let observation = wire::Observation {
         seq,
         boot_id: "boot-1".into(),
         at_ms: seq,
@@ -93,7 +93,8 @@ fn committed(seq: u64) -> Event {
         kind: wire::ObservationKind::Committed.into(),
         index: 1841 + seq,
         ..Default::default()
-    })
+    };
+    Event::Observations(wire::Observations { list: vec![observation] })
 }
 
 async fn asked(fake: &mut Fake) -> Asked {
