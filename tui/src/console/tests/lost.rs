@@ -158,3 +158,14 @@ fn one_that_left_is_gone_and_not_down() {
     let told = desk.model.live.wanted(false, None).into_iter().map(|l| l.text).collect::<Vec<_>>();
     assert_eq!(told[1], "console: lost n4: connection refused");
 }
+
+/// A fault on one link says which: the node speaks to all others.
+#[test]
+fn a_fault_on_one_link_names_the_other_end() {
+    let fault = wire::fault_spec::Fault::Link(wire::LinkFault { peer: 4, delay_ms: 50, ..Default::default() });
+    let spec = Some(wire::FaultSpec { fault: Some(fault) });
+    let mut desk = Desk::whole();
+    desk.status(wire::NodeStatus { faults: vec![wire::Fault { id: 1, spec, ..Default::default() }], ..status(1) });
+    let screen = text(&desk.model, 120, 40);
+    assert!(screen.contains("n4: delay"), "{screen}");
+}

@@ -268,7 +268,10 @@ fn fault(model: &Model, node: &Node) -> Cell {
                 .map(|f| match &f.kind {
                     FaultKind::Cut(peer) => model.shown().name(*peer),
                     FaultKind::Kill => "kill".into(),
-                    FaultKind::Other { words, .. } => words.clone(),
+                    FaultKind::Other { peer: Some(peer), words, .. } => {
+                        format!("{}: {words}", model.shown().name(*peer))
+                    }
+                    FaultKind::Other { peer: None, words, .. } => words.clone(),
                 })
                 .collect();
             cuts.sort_by_key(|name| natural(name));
